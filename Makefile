@@ -1,0 +1,48 @@
+# pith: `make demo` and `make test` set up, build and run; see `make help`.
+PRESET ?= release
+BUILD := build/$(PRESET)
+JOBS ?= $(shell nproc)
+
+.PHONY: all setup build demo test check lint bench fuzz install help clean
+all: build
+
+setup: ## install the Debian packages that are missing
+	@tools/setup.sh
+
+build: setup ## configure and build (PRESET=release|dev|asan|clang)
+	@cmake --preset $(PRESET) > $(if $(wildcard build),build,/tmp)/pith-configure.log 2>&1 || \
+		{ cat $(if $(wildcard build),build,/tmp)/pith-configure.log; exit 1; }
+	@cmake --build $(BUILD) -j $(JOBS)
+
+demo: build ## compress a real prompt with the built-in model
+	@tools/demo.sh $(BUILD)
+
+test: build ## build and run every test
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+check: ## quick checks before a commit: warnings are errors, fast tests, format, layers
+	@$(MAKE) --no-print-directory build PRESET=dev
+	@ctest --test-dir build/dev -LE slow --output-on-failure -j $(JOBS)
+	@tools/lint.sh quick
+
+lint: ## formatting, layers, banned calls, exported symbols, clang-tidy
+	@tools/setup.sh lint
+	@$(MAKE) --no-print-directory build PRESET=clang
+	@tools/lint.sh all
+
+bench: build ## scoring rate as a share of oneDNN's GEMM rate, memory, start-up
+	@$(BUILD)/cli/pith bench
+
+fuzz: ## 60 seconds of libFuzzer for every target
+	@tools/setup.sh lint
+	@$(MAKE) --no-print-directory build PRESET=fuzz
+	@tools/fuzz.sh build/fuzz
+
+install: build ## install program, library, header, man page (DESTDIR, PREFIX)
+	@cmake --install $(BUILD) $(if $(PREFIX),--prefix $(PREFIX))
+
+clean: ## remove the build folder
+	@rm -rf build
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12

@@ -1,0 +1,472 @@
+/*
+ * pith.h: shorter prompts, same answers.
+ *
+ *     pith_model *model = NULL;
+ *     pith_ctx *ctx = NULL;
+ *     pith_result *result = NULL;
+ *     pith_error err;
+ *     if (pith_model_open(NULL, NULL, &model, &err) ||
+ *         pith_ctx_new(model, &ctx, &err) ||
+ *         pith_ctx_set(ctx, "rate", "0.5", &err) ||
+ *         pith_compress(ctx, text, size, &result, &err)) {
+ *         fprintf(stderr, "pith: %s\n", err.message);
+ *     } else {
+ *         fwrite(pith_result_text(result), 1, pith_result_size(result), stdout);
+ *     }
+ *     pith_result_free(result);
+ *     pith_ctx_free(ctx);
+ *     pith_model_free(model);
+ *
+ * The header is a ladder: version, errors, callbacks, model, context and
+ * parameters, compressing, scoring, rendering, tokenizers, files, benchmark.
+ * Read until you have what you need.
+ *
+ * Everywhere: text is bytes and a length, borrowed for the call and never
+ * changed; sizes and offsets are bytes; self-information is in nats; every
+ * `*_free` accepts NULL; a function that fails leaves its out-pointer NULL.
+ */
+#ifndef PITH_H
+#define PITH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(PITH_BUILD) && defined(__GNUC__)
+#define PITH_API __attribute__((visibility("default")))
+#else
+#define PITH_API
+#endif
+
+#ifdef __GNUC__
+#define PITH_NODISCARD __attribute__((warn_unused_result))
+#else
+#define PITH_NODISCARD
+#endif
+
+/* ---------------------------------------------------------------------------
+ * Version
+ * ------------------------------------------------------------------------ */
+
+#define PITH_VERSION_MAJOR 0
+#define PITH_VERSION_MINOR 1
+#define PITH_VERSION_PATCH 0
+
+/* Version of the library that runs, as "major.minor.patch"; static storage. */
+PITH_API const char *pith_version(void);
+
+/* ---------------------------------------------------------------------------
+ * Errors
+ *
+ * Every call that can fail returns a pith_status and writes its result through
+ * a pointer. PITH_OK is 0, so `if (status)` means "something went wrong".
+ * Numbers are permanent: a code is never renumbered or reused, new ones go at
+ * the end of their group. The third column is the exit code of the program.
+ *
+ * Calls that can fail in more than one way also take a pith_error, which may
+ * be NULL. It lives on the caller's stack, so reporting "out of memory" needs
+ * no memory and two threads never share a message.
+ * ------------------------------------------------------------------------ */
+
+#define PITH_STATUS_MAP(X)                                             \
+    /* the caller asked for something impossible */                    \
+    X(E_ARGUMENT, 1, 2, "invalid argument")                            \
+    X(E_RANGE, 2, 2, "parameter outside its bounds")                   \
+    X(E_BUDGET, 3, 5, "protected text alone exceeds the budget")       \
+    X(E_CANCELLED, 4, 4, "stopped by the caller")                      \
+    /* the bytes we were given are not what they claim to be */        \
+    X(E_UTF8, 20, 3, "text is not valid UTF-8")                        \
+    X(E_CORRUPT, 21, 3, "artefact is damaged")                         \
+    X(E_MISMATCH, 22, 3, "artefact was made for a different model")    \
+    X(E_UNSUPPORTED, 23, 3, "artefact needs a feature we do not have") \
+    X(E_SYNTAX, 24, 3, "text has a syntax error")                      \
+    /* the world outside got in the way */                             \
+    X(E_MEMORY, 40, 4, "out of memory")                                \
+    X(E_IO, 41, 4, "input/output error")                               \
+    X(E_CONTEXT, 42, 4, "text does not fit in the model context")      \
+    X(E_BACKEND, 43, 4, "the model backend failed")                    \
+    /* our fault */                                                    \
+    X(E_INTERNAL, 60, 70, "internal error, please report it")
+
+typedef enum pith_status {
+    PITH_OK = 0,
+#define X(name, code, exit_code, text) PITH_##name = (code),
+    PITH_STATUS_MAP(X)
+#undef X
+} pith_status;
+
+/* `offset` of an error that does not point at a byte. */
+#define PITH_NO_OFFSET SIZE_MAX
+
+typedef struct pith_error {
+    pith_status status;
+    size_t offset;     /* byte of the input the error points at, or PITH_NO_OFFSET */
+    char message[232]; /* one line, NUL-terminated, no trailing newline */
+} pith_error;
+
+/* "E_UTF8" and so on; "OK" for 0; "unknown" for a number that is no status. Static storage. */
+PITH_API const char *pith_status_name(pith_status status);
+
+/* One general sentence about the status; pith_error.message says more. Static storage. */
+PITH_API const char *pith_status_text(pith_status status);
+
+/* Exit code that the program uses: 0, 2 usage, 3 bad input, 4 environment, 5 budget, 70 our bug. */
+PITH_API int pith_status_exit_code(pith_status status);
+
+/* ---------------------------------------------------------------------------
+ * Callbacks
+ * ------------------------------------------------------------------------ */
+
+/*
+ * All host memory of ours comes through one function, Lua's contract:
+ *
+ *   ptr == NULL              allocate new_size bytes (old_size is 0)
+ *   new_size == 0            release ptr, return NULL; cannot fail
+ *   otherwise                resize, keep the common prefix; on failure return
+ *                            NULL and leave ptr as it was
+ *
+ * Alignment as malloc. A call that works with several threads (parameter "threads")
+ * calls it from several threads at once, as malloc can be. Not covered: what
+ * oneDNN, ICU, PCRE2, jansson and the C library allocate.
+ */
+typedef struct pith_allocator {
+    void *user;
+    void *(*realloc)(void *user, void *ptr, size_t old_size, size_t new_size);
+} pith_allocator;
+
+typedef enum pith_log_level {
+    PITH_LOG_DEBUG = 0,
+    PITH_LOG_INFO = 1,
+    PITH_LOG_WARNING = 2
+} pith_log_level;
+
+/* One line without newline. The library itself never prints. */
+typedef void (*pith_log_fn)(void *user, pith_log_level level, const char *message);
+
+/*
+ * Progress of a long call: `done` of `total` tokens of `stage` ("score", ...).
+ * Called now and then from the calling thread. Return false to stop the call
+ * with E_CANCELLED.
+ */
+typedef bool (*pith_progress_fn)(void *user, const char *stage, size_t done, size_t total);
+
+/* Receives output piece by piece. Return false to stop with E_IO. */
+typedef bool (*pith_write_fn)(void *user, const char *data, size_t size);
+
+/* ---------------------------------------------------------------------------
+ * Model: weights and tokenizer. Immutable after opening, shared by threads,
+ * must outlive its contexts.
+ * ------------------------------------------------------------------------ */
+
+typedef struct pith_model pith_model;
+
+typedef enum pith_precision {
+    PITH_PRECISION_AUTO = 0, /* int8 */
+    PITH_PRECISION_F32 = 1,  /* 32-bit floats: the reference */
+    PITH_PRECISION_INT8 = 2  /* int8 products (weights per output channel, activations per token) */
+} pith_precision;
+
+typedef struct pith_model_options {
+    size_t struct_size;              /* sizeof(pith_model_options) */
+    const pith_allocator *allocator; /* NULL: malloc. Copied; user must outlive the model */
+    pith_log_fn log;                 /* NULL: silent */
+    void *log_user;
+    pith_precision precision;
+} pith_model_options;
+
+/*
+ * Opens a GGUF model of the llama architecture with a byte-level BPE tokenizer.
+ *
+ * path     NULL for the model built into the library. A file is mapped, not
+ *          read: keep it unchanged while the model is open.
+ * options  NULL for the defaults.
+ *
+ * Fails with E_IO, E_CORRUPT (err->offset is a byte of the file), E_UNSUPPORTED
+ * (architecture, tokenizer or tensor type named in the message), E_ARGUMENT,
+ * E_MEMORY or E_BACKEND.
+ */
+PITH_API PITH_NODISCARD pith_status pith_model_open(const char *path,
+                                                    const pith_model_options *options,
+                                                    pith_model **out, pith_error *err);
+
+/* The same from memory. `data` is borrowed until pith_model_free(). */
+PITH_API PITH_NODISCARD pith_status pith_model_open_memory(const void *data, size_t size,
+                                                           const pith_model_options *options,
+                                                           pith_model **out, pith_error *err);
+
+PITH_API void pith_model_free(pith_model *model);
+
+typedef struct pith_model_info {
+    const char *name;         /* general.name, or "" */
+    const char *architecture; /* "llama" */
+    uint64_t parameters;      /* number of weights */
+    size_t weight_bytes;      /* memory that the weights take, mapped or owned */
+    uint32_t context;         /* tokens the model can see at once */
+    uint32_t vocabulary;
+    uint32_t layers;
+    uint32_t width; /* d, the size of a hidden state */
+    pith_precision precision;
+} pith_model_info;
+
+/* Cannot fail. Strings live as long as the model. */
+PITH_API pith_model_info pith_model_describe(const pith_model *model);
+
+/* ---------------------------------------------------------------------------
+ * Context and parameters
+ *
+ * A context belongs to one thread at a time and holds the parameters and the
+ * working memory. Parameters are sticky and set by name from text, so a
+ * program, a server and a configuration file share one table; the table itself
+ * can be listed, and the program's --help, man page and completion are made
+ * from it.
+ * ------------------------------------------------------------------------ */
+
+typedef struct pith_ctx pith_ctx;
+
+/* Fails with E_MEMORY. `model` is borrowed. */
+PITH_API PITH_NODISCARD pith_status pith_ctx_new(const pith_model *model, pith_ctx **out,
+                                                 pith_error *err);
+PITH_API void pith_ctx_free(pith_ctx *ctx);
+
+/*
+ * Sets parameter `name` ("rate", "target-tokens", ...) from text. A list
+ * parameter ("keep", "keep-regex", "keep-tag") gets one more entry per call.
+ * Fails with E_ARGUMENT (no such parameter, not a number, not one of the
+ * choices), E_RANGE, E_SYNTAX (a regular expression; err->offset is a byte of
+ * `value`) or E_MEMORY. A failed call changes nothing.
+ */
+PITH_API PITH_NODISCARD pith_status pith_ctx_set(pith_ctx *ctx, const char *name, const char *value,
+                                                 pith_error *err);
+
+/* All parameters back to their defaults, lists emptied; callbacks and counter stay. */
+PITH_API void pith_ctx_reset(pith_ctx *ctx);
+
+/* NULL switches progress off. */
+PITH_API void pith_ctx_set_progress(pith_ctx *ctx, pith_progress_fn progress, void *user);
+
+typedef enum pith_param_type {
+    PITH_PARAM_INT,   /* a whole number within [min, max] */
+    PITH_PARAM_FLOAT, /* a decimal number within [min, max] */
+    PITH_PARAM_FLAG,  /* true or false */
+    PITH_PARAM_ENUM,  /* one of `choices` */
+    PITH_PARAM_LIST   /* text, may be given several times */
+} pith_param_type;
+
+typedef struct pith_param_info {
+    const char *name; /* "target-tokens" */
+    char letter;      /* short option of the program, or 0 */
+    pith_param_type type;
+    double min, max;           /* inclusive; numbers only */
+    const char *default_value; /* text, as pith_ctx_set() takes it; "" if unset */
+    const char *choices;       /* "token|word|phrase|sentence", or "" */
+    const char *unit;          /* "tokens", "nats", "share", or "" */
+    const char *since;         /* version that brought it */
+    const char *scope;         /* "score": scoring and compressing; "compress": compressing only */
+    const char *help;          /* one or two sentences */
+} pith_param_info;
+
+PITH_API size_t pith_param_count(void);
+
+/* NULL if index is out of range. Static storage, sorted as --help shows them. */
+PITH_API const pith_param_info *pith_param_at(size_t index);
+
+/* ---------------------------------------------------------------------------
+ * Compressing
+ * ------------------------------------------------------------------------ */
+
+typedef struct pith_result pith_result; /* owned by the caller, immutable, borrows nothing */
+
+/* Bytes [start, end) of the input. */
+typedef struct pith_range {
+    size_t start;
+    size_t end;
+} pith_range;
+
+/* A piece of the input that was kept or dropped as a whole. */
+typedef struct pith_unit {
+    size_t start; /* bytes [start, end) of the input */
+    size_t end;
+    float nats; /* its self-information as the mode aggregates it; NaN where nothing precedes */
+    uint32_t tokens;   /* scorer's tokens in it */
+    bool kept;         /* part of the output */
+    bool is_protected; /* kept because a rule said so */
+} pith_unit;
+
+typedef struct pith_stats {
+    size_t source_tokens;  /* of the input, by the counting tokenizer */
+    size_t kept_tokens;    /* of the output, by the counting tokenizer */
+    size_t budget_tokens;  /* what was asked for; SIZE_MAX if the mode has no token budget */
+    size_t scored_tokens;  /* scorer's tokens in the input */
+    size_t forward_tokens; /* tokens the model ran over, overlaps and BOS included */
+    size_t units;
+    size_t units_kept;
+    size_t units_protected;
+    double score_seconds;  /* time in the model */
+    double select_seconds; /* everything else */
+} pith_stats;
+
+/*
+ * Compresses `text` with the parameters set on `ctx`.
+ *
+ * text   UTF-8 of `size` bytes, no NUL needed. size == 0 gives an empty result.
+ *        Ill-formed UTF-8 is refused with its position unless the parameter
+ *        "invalid-utf8" is "keep": then each such byte is a character.
+ * out    receives a new result, to be released with pith_result_free().
+ *
+ * The output is made of byte ranges of the input, in order. In mode "pith" it
+ * never holds more than the budget in tokens of the counting tokenizer, never
+ * splits a grapheme cluster, and holds all protected text byte for byte. The
+ * same text, parameters, model, build and kind of processor give the same
+ * bytes, whatever the number of threads.
+ *
+ * Fails with E_ARGUMENT, E_UTF8 (err->offset is the bad byte), E_SYNTAX (a
+ * keep tag without its partner), E_BUDGET, E_CANCELLED, E_MEMORY or E_BACKEND.
+ * After a failure `ctx` is still usable.
+ */
+PITH_API PITH_NODISCARD pith_status pith_compress(pith_ctx *ctx, const char *text, size_t size,
+                                                  pith_result **out, pith_error *err);
+PITH_API void pith_result_free(pith_result *result);
+
+/* The compressed text, NUL-terminated; valid until pith_result_free(). */
+PITH_API const char *pith_result_text(const pith_result *result);
+PITH_API size_t pith_result_size(const pith_result *result);
+
+/*
+ * The ranges of the input that the text is made of: ascending, not touching.
+ * In mode "official" the release's own joiner, one space, may stand between
+ * them; in every other mode the text is exactly these bytes.
+ */
+PITH_API const pith_range *pith_result_ranges(const pith_result *result, size_t *count);
+
+/* All units in the order of the text, kept or not. Markup tags are in no unit. */
+PITH_API const pith_unit *pith_result_units(const pith_result *result, size_t *count);
+
+PITH_API pith_stats pith_result_stats(const pith_result *result);
+
+/* ---------------------------------------------------------------------------
+ * Scoring: self-information of every token
+ * ------------------------------------------------------------------------ */
+
+typedef struct pith_scores pith_scores; /* owned by the caller, immutable, borrows nothing */
+
+typedef struct pith_token_score {
+    size_t start; /* bytes [start, end) of the input */
+    size_t end;
+    uint32_t id; /* in the model's vocabulary */
+    float nats;  /* -ln p(token | what precedes it); NaN where nothing precedes */
+} pith_token_score;
+
+/*
+ * Scores `text`. Text longer than the model's context is read in overlapping
+ * windows (parameters "ctx-size" and "overlap"); every token gets exactly one
+ * score. Fails like pith_compress(), E_BUDGET and E_SYNTAX excepted.
+ */
+PITH_API PITH_NODISCARD pith_status pith_score(pith_ctx *ctx, const char *text, size_t size,
+                                               pith_scores **out, pith_error *err);
+PITH_API void pith_scores_free(pith_scores *scores);
+PITH_API const pith_token_score *pith_scores_tokens(const pith_scores *scores, size_t *count);
+
+/* Tokens the model ran over for these scores, overlaps and BOS included. */
+PITH_API size_t pith_scores_forwarded(const pith_scores *scores);
+
+/* ---------------------------------------------------------------------------
+ * Rendering
+ * ------------------------------------------------------------------------ */
+
+/*
+ * Heat maps over a text and its units: kept or dropped, self-information as
+ * colour. The ANSI form uses 256 colours, or none at all (dropped text between
+ * brackets) when `color` is false. The HTML form is one self-contained page,
+ * for light and dark, values on hover. Units must be ascending, disjoint and
+ * within the text; E_ARGUMENT otherwise. `title` may be NULL, `stats` too.
+ */
+PITH_API PITH_NODISCARD pith_status pith_render_ansi(const char *text, size_t size,
+                                                     const pith_unit *units, size_t count,
+                                                     bool color, pith_write_fn write, void *user,
+                                                     pith_error *err);
+PITH_API PITH_NODISCARD pith_status pith_render_html(const char *text, size_t size,
+                                                     const pith_unit *units, size_t count,
+                                                     const pith_stats *stats, const char *title,
+                                                     pith_write_fn write, void *user,
+                                                     pith_error *err);
+
+/* ---------------------------------------------------------------------------
+ * Counting tokenizer: whose tokens the budget is in
+ * ------------------------------------------------------------------------ */
+
+typedef struct pith_tokenizer pith_tokenizer;
+
+/*
+ * Opens a GGUF file (only its vocabulary is used) or a tiktoken rank file,
+ * whose pattern is chosen by its name (r50k, p50k, cl100k, o200k).
+ * Fails like pith_model_open().
+ */
+PITH_API PITH_NODISCARD pith_status pith_tokenizer_open(const char *path,
+                                                        const pith_allocator *allocator,
+                                                        pith_tokenizer **out, pith_error *err);
+PITH_API void pith_tokenizer_free(pith_tokenizer *tokenizer);
+
+/* Tokens of `text`, special tokens neither added nor recognised. Fails with E_MEMORY, E_BACKEND. */
+PITH_API PITH_NODISCARD pith_status pith_tokenizer_count(const pith_tokenizer *tokenizer,
+                                                         const char *text, size_t size,
+                                                         size_t *count, pith_error *err);
+
+/* Budgets of `ctx` are in these tokens from now on; NULL: the model's. Borrowed. */
+PITH_API void pith_ctx_set_counter(pith_ctx *ctx, const pith_tokenizer *tokenizer);
+
+/* ---------------------------------------------------------------------------
+ * Files
+ * ------------------------------------------------------------------------ */
+
+/*
+ * Describes a GGUF file: metadata, tensors, sizes; as text or as one JSON
+ * object. Fails with E_IO or E_CORRUPT (err->offset is a byte of the file).
+ */
+PITH_API PITH_NODISCARD pith_status pith_inspect(const char *path, bool json, pith_write_fn write,
+                                                 void *user, pith_error *err);
+
+/* ---------------------------------------------------------------------------
+ * Benchmark: our rate as a share of what oneDNN's GEMM reaches in the same run
+ * ------------------------------------------------------------------------ */
+
+typedef struct pith_bench_options {
+    size_t struct_size; /* sizeof(pith_bench_options) */
+    uint32_t layers;    /* a llama of this shape with random weights */
+    uint32_t width;
+    uint32_t heads;
+    uint32_t kv_heads;
+    uint32_t ff;
+    uint32_t vocabulary;
+    uint32_t window;  /* tokens per sequence */
+    uint32_t windows; /* sequences scored per repetition */
+    uint32_t repeat;  /* repetitions; the best one counts */
+    uint32_t threads;
+} pith_bench_options;
+
+typedef struct pith_bench_rate {
+    double tokens_per_second; /* scoring, head and NLL included */
+    double model_gops;        /* 2 x multiply-adds of our matrix products per second / 1e9 */
+    double gemm_gops;         /* oneDNN alone on the same shapes */
+    double share;             /* model_gops / gemm_gops */
+    size_t weight_bytes;
+} pith_bench_rate;
+
+typedef struct pith_bench_report {
+    uint64_t parameters;
+    pith_bench_rate f32;
+    pith_bench_rate int8;
+} pith_bench_report;
+
+/* Fills every zero field of `options` with the 120M shape. Fails with E_ARGUMENT, E_MEMORY, E_BACKEND. */
+PITH_API PITH_NODISCARD pith_status pith_bench(const pith_bench_options *options,
+                                               pith_bench_report *report, pith_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* PITH_H */

@@ -1,0 +1,242 @@
+/*
+ * inspect.c: a GGUF file described, as text or as JSON.
+ */
+#include "api/api.h"
+
+#include <jansson.h>
+#include <string.h>
+
+/* Elements of an array that are shown; the rest is counted. */
+#define SHOWN 3
+
+typedef struct report {
+    const pith__gguf *gguf;
+    const char *path;
+    size_t file_size;
+    pith__buf out;
+    pith_error *err;
+} report;
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+/* A scalar as JSON: bytes that are not UTF-8 are shown as '?'. */
+static json_t *json_of_scalar(const pith__gguf_kv *kv)
+{
+    char printable[256];
+    switch (kv->type) {
+    case PITH__GGUF_VALUE_U8:
+    case PITH__GGUF_VALUE_U16:
+    case PITH__GGUF_VALUE_U32:
+    case PITH__GGUF_VALUE_U64:
+        return json_integer((json_int_t)kv->value.u);
+    case PITH__GGUF_VALUE_I8:
+    case PITH__GGUF_VALUE_I16:
+    case PITH__GGUF_VALUE_I32:
+    case PITH__GGUF_VALUE_I64:
+        return json_integer((json_int_t)kv->value.i);
+    case PITH__GGUF_VALUE_F32:
+    case PITH__GGUF_VALUE_F64: {
+        json_t *real = json_real(kv->value.f);
+        return real != NULL ? real : json_null(); /* JSON has no infinity */
+    }
+    case PITH__GGUF_VALUE_BOOL:
+        return json_boolean(kv->value.b);
+    case PITH__GGUF_VALUE_STRING: {
+        json_t *text = json_stringn(kv->value.string.data, kv->value.string.size);
+        return text != NULL ? text
+                            : json_string(pith__gguf_printable(kv->value.string, printable,
+                                                               sizeof printable));
+    }
+    case PITH__GGUF_VALUE_ARRAY:
+        break;
+    }
+    return json_null();
+}
+
+static json_t *json_of_array(const pith__gguf_array *array)
+{
+    json_t *first = json_array();
+    pith__gguf_kv element = {.type = array->type};
+    pith__gguf_strings strings = {NULL, 0};
+    if (array->type == PITH__GGUF_VALUE_STRING) {
+        strings = pith__gguf_strings_of(array);
+    }
+    for (size_t i = 0; i < array->count && i < SHOWN; i++) {
+        if (array->type == PITH__GGUF_VALUE_STRING) {
+            (void)pith__gguf_strings_next(&strings, &element.value.string);
+        } else {
+            element = pith__gguf_array_scalar(array, i);
+        }
+        (void)json_array_append_new(first, json_of_scalar(&element));
+    }
+    return json_pack("{s:s, s:I, s:o}", "array", pith__gguf_value_type_name(array->type), "count",
+                     (json_int_t)array->count, "first", first);
+}
+
+static json_t *json_of(const pith__gguf_kv *kv)
+{
+    return kv->type == PITH__GGUF_VALUE_ARRAY ? json_of_array(&kv->value.array)
+                                              : json_of_scalar(kv);
+}
+
+static const char *type_name(pith__gguf_type type)
+{
+    const pith__gguf_codec *codec = pith__gguf_codec_of(type);
+    return codec == NULL ? "unknown" : codec->name;
+}
+
+/* All tensors' elements, NAME.scale not counted: it belongs to the weights beside it. */
+static uint64_t count_parameters(const pith__gguf *gguf)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < gguf->n_tensors; i++) {
+        const pith__gguf_string name = gguf->tensors[i].name;
+        const bool is_scale = name.size > 6 && memcmp(name.data + name.size - 6, ".scale", 6) == 0;
+        sum += is_scale ? 0 : gguf->tensors[i].elements;
+    }
+    return sum;
+}
+
+/* ---- JSON ---------------------------------------------------------------------------------------- */
+
+static json_t *json_of_tensor(const pith__gguf_tensor *tensor)
+{
+    char name[128];
+    json_t *dims = json_array();
+    for (uint32_t d = tensor->n_dims; d > 0; d--) {
+        (void)json_array_append_new(dims, json_integer((json_int_t)tensor->dims[d - 1]));
+    }
+    return json_pack("{s:s, s:s, s:o, s:I, s:I}", "name",
+                     pith__gguf_printable(tensor->name, name, sizeof name), "type",
+                     type_name(tensor->type), "shape", dims, "offset", (json_int_t)tensor->offset,
+                     "bytes", (json_int_t)tensor->size);
+}
+
+static pith_status write_json(report *r)
+{
+    json_t *metadata = json_object();
+    json_t *tensors = json_array();
+    char key[256];
+    for (size_t i = 0; i < r->gguf->n_kvs; i++) {
+        const pith__gguf_kv *kv = &r->gguf->kvs[i];
+        (void)json_object_set_new(metadata, pith__gguf_printable(kv->key, key, sizeof key),
+                                  json_of(kv));
+    }
+    for (size_t i = 0; i < r->gguf->n_tensors; i++) {
+        (void)json_array_append_new(tensors, json_of_tensor(&r->gguf->tensors[i]));
+    }
+    json_t *root =
+        json_pack("{s:i, s:i, s:I, s:I, s:o, s:o}", "version", (int)r->gguf->version, "alignment",
+                  (int)r->gguf->alignment, "bytes", (json_int_t)r->file_size, "parameters",
+                  (json_int_t)count_parameters(r->gguf), "metadata", metadata, "tensors", tensors);
+    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    pith_status status = PITH_OK;
+    if (text == NULL) {
+        status = pith__fail(r->err, PITH_E_MEMORY, "out of memory while describing the file");
+    } else {
+        status = pith__buf_printf(&r->out, r->err, "%s\n", text);
+    }
+    json_free_t release = NULL; /* the string came from jansson's allocator */
+    json_get_alloc_funcs(NULL, &release);
+    if (text != NULL) {
+        release(text);
+    }
+    json_decref(root);
+    return status;
+}
+
+/* ---- text ------------------------------------------------------------------------------------------- */
+
+static pith_status write_value(report *r, const pith__gguf_kv *kv)
+{
+    char text[96];
+    switch (kv->type) {
+    case PITH__GGUF_VALUE_U8:
+    case PITH__GGUF_VALUE_U16:
+    case PITH__GGUF_VALUE_U32:
+    case PITH__GGUF_VALUE_U64:
+        return pith__buf_printf(&r->out, r->err, "%llu", (unsigned long long)kv->value.u);
+    case PITH__GGUF_VALUE_I8:
+    case PITH__GGUF_VALUE_I16:
+    case PITH__GGUF_VALUE_I32:
+    case PITH__GGUF_VALUE_I64:
+        return pith__buf_printf(&r->out, r->err, "%lld", (long long)kv->value.i);
+    case PITH__GGUF_VALUE_F32:
+    case PITH__GGUF_VALUE_F64:
+        return pith__buf_printf(&r->out, r->err, "%.9g", kv->value.f);
+    case PITH__GGUF_VALUE_BOOL:
+        return pith__buf_append_text(&r->out, kv->value.b ? "true" : "false", r->err);
+    case PITH__GGUF_VALUE_STRING:
+        return pith__buf_printf(&r->out, r->err, "\"%s\"",
+                                pith__gguf_printable(kv->value.string, text, sizeof text));
+    case PITH__GGUF_VALUE_ARRAY:
+        break;
+    }
+    return pith__buf_printf(&r->out, r->err, "[%zu]", kv->value.array.count);
+}
+
+static pith_status write_metadata(report *r)
+{
+    char key[64];
+    for (size_t i = 0; i < r->gguf->n_kvs; i++) {
+        const pith__gguf_kv *kv = &r->gguf->kvs[i];
+        const char *type = pith__gguf_value_type_name(
+            kv->type == PITH__GGUF_VALUE_ARRAY ? kv->value.array.type : kv->type);
+        PITH__TRY(pith__buf_printf(&r->out, r->err, "  %-44s %-7s ",
+                                   pith__gguf_printable(kv->key, key, sizeof key), type));
+        PITH__TRY(write_value(r, kv));
+        PITH__TRY(pith__buf_append_text(&r->out, "\n", r->err));
+    }
+    return PITH_OK;
+}
+
+static pith_status write_tensors(report *r)
+{
+    char name[64];
+    for (size_t i = 0; i < r->gguf->n_tensors; i++) {
+        const pith__gguf_tensor *t = &r->gguf->tensors[i];
+        PITH__TRY(pith__buf_printf(&r->out, r->err, "  %-32s %-8s %12zu bytes  ",
+                                   pith__gguf_printable(t->name, name, sizeof name),
+                                   type_name(t->type), t->size));
+        for (uint32_t d = t->n_dims; d > 0; d--) {
+            PITH__TRY(pith__buf_printf(&r->out, r->err, "%llu%s",
+                                       (unsigned long long)t->dims[d - 1], d > 1 ? " x " : ""));
+        }
+        PITH__TRY(pith__buf_append_text(&r->out, "\n", r->err));
+    }
+    return PITH_OK;
+}
+
+static pith_status write_text(report *r)
+{
+    PITH__TRY(pith__buf_printf(&r->out, r->err,
+                               "%s: GGUF version %u, %zu bytes, %llu parameters\n\n"
+                               "metadata (%zu)\n",
+                               r->path, r->gguf->version, r->file_size,
+                               (unsigned long long)count_parameters(r->gguf), r->gguf->n_kvs));
+    PITH__TRY(write_metadata(r));
+    PITH__TRY(pith__buf_printf(&r->out, r->err, "\ntensors (%zu)\n", r->gguf->n_tensors));
+    return write_tensors(r);
+}
+
+pith_status pith_inspect(const char *path, bool json, pith_write_fn write, void *user,
+                         pith_error *err)
+{
+    pith__file file;
+    pith__gguf gguf = {0};
+    PITH__TRY(pith__file_open(path, &file, err));
+    pith_status status =
+        pith__gguf_parse(file.data, file.size, &pith__allocator_default, &gguf, err);
+    if (status == PITH_OK) {
+        report r = {.gguf = &gguf, .path = path, .file_size = file.size, .err = err};
+        pith__buf_init(&r.out, &pith__allocator_default, (size_t)1 << 30);
+        status = json ? write_json(&r) : write_text(&r);
+        if (status == PITH_OK && !write(user, r.out.data, r.out.size)) {
+            status = pith__fail(err, PITH_E_IO, "the description could not be written");
+        }
+        pith__buf_deinit(&r.out);
+    }
+    pith__gguf_deinit(&gguf);
+    pith__file_close(&file);
+    return status;
+}

@@ -1,0 +1,274 @@
+/*
+ * params.c: the one table of parameters. Setters, bounds, --help, the man page
+ * and the completions all come from it; a new parameter is one line here, its
+ * field in pith__params, and a test.
+ */
+#include "api/api.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TOKENS_MAX 1000000000.0
+
+/* Enumerations list their choices in the order of their numbers; "|" separates. */
+typedef struct param {
+    pith_param_info info;
+    size_t field; /* offset in pith__params: int, double, bool or pith__texts by type */
+} param;
+
+#define FIELD(name) offsetof(pith__params, name)
+
+static const param table[] = {
+    {{"method", 'M', PITH_PARAM_ENUM, 0, 0, "selective", "selective", "", "0.1", "compress",
+      "Compression method: selective is Selective Context, which drops the units with the least "
+      "self-information."},
+     FIELD(method)},
+    {{"rate", 'r', PITH_PARAM_FLOAT, 0, 1, "0.5", "", "share", "0.1", "compress",
+      "What to keep. Mode pith: at most this share of the counted tokens. Mode paper: units "
+      "that together hold this share of the self-information. Mode official: this share of the "
+      "units."},
+     FIELD(rate)},
+    {{"target-tokens", 0, PITH_PARAM_INT, 0, TOKENS_MAX, "", "", "tokens", "0.1", "compress",
+      "Keep at most so many counted tokens. Overrides the rate. Mode pith only."},
+     FIELD(target_tokens)},
+    {{"percentile", 0, PITH_PARAM_FLOAT, 0, 100, "", "", "percent", "0.1", "compress",
+      "Drop the units whose self-information is below this percentile over all units. Overrides "
+      "rate and target-tokens."},
+     FIELD(percentile)},
+    {{"level", 0, PITH_PARAM_ENUM, 0, 0, "word", "token|word|phrase|sentence", "", "0.1",
+      "compress", "What is kept or dropped as a whole."},
+     FIELD(level)},
+    {{"mode", 0, PITH_PARAM_ENUM, 0, 0, "pith", "pith|paper|official", "", "0.1", "compress",
+      "pith: exact token budget. paper: units weighed by the sum of their tokens, top-p mass. "
+      "official: the released code, sentence by sentence, to the byte."},
+     FIELD(mode)},
+    {{"aggregate", 0, PITH_PARAM_ENUM, 0, 0, "auto", "mean|sum|max|auto", "", "0.1", "compress",
+      "Self-information of a unit from that of its tokens. auto: mean, in mode paper sum."},
+     FIELD(aggregate)},
+    {{"keep", 0, PITH_PARAM_LIST, 0, 0, "", "", "", "0.1", "compress",
+      "Protect every occurrence of this text."},
+     FIELD(keep)},
+    {{"keep-regex", 0, PITH_PARAM_LIST, 0, 0, "", "", "", "0.1", "compress",
+      "Protect every match of this regular expression (ICU syntax)."},
+     FIELD(keep_regex)},
+    {{"keep-tag", 0, PITH_PARAM_LIST, 0, 0, "", "", "", "0.1", "compress",
+      "Protect what stands between <NAME> and </NAME>; the tags themselves are removed."},
+     FIELD(keep_tag)},
+    {{"keep-digits", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.1", "compress",
+      "Protect numbers: 3.14, $42, 2026-11-21, v2.1."},
+     FIELD(keep_digits)},
+    {{"keep-links", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.1", "compress",
+      "Protect URLs and e-mail addresses."},
+     FIELD(keep_links)},
+    {{"keep-code", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.1", "compress",
+      "Protect Markdown code fences and code spans."},
+     FIELD(keep_code)},
+    {{"score-by", 0, PITH_PARAM_ENUM, 0, 0, "text", "text|sentence", "", "0.1", "score",
+      "What the model reads at once: the whole text, in windows if it is long, or every sentence "
+      "by itself. Mode official always reads sentences."},
+     FIELD(score_by)},
+    {{"ctx-size", 'c', PITH_PARAM_INT, 0, 16777216, "0", "", "tokens", "0.1", "score",
+      "Tokens the model reads at once. 0: the model's context, at most 2048."},
+     FIELD(ctx_size)},
+    {{"overlap", 0, PITH_PARAM_INT, 0, 16777216, "", "", "tokens", "0.1", "score",
+      "Tokens of context that a window repeats from the one before. Default: a quarter of the "
+      "window."},
+     FIELD(overlap)},
+    {{"threads", 't', PITH_PARAM_INT, 0, 1024, "0", "", "threads", "0.1", "score",
+      "Threads to work with. 0: as many as there are processors."},
+     FIELD(threads)},
+    {{"invalid-utf8", 0, PITH_PARAM_ENUM, 0, 0, "error", "error|keep", "", "0.1", "score",
+      "Text that is not valid UTF-8: refuse it, or take each such byte as a character."},
+     FIELD(invalid_utf8)},
+};
+
+#define PARAM_COUNT (sizeof table / sizeof table[0])
+
+size_t pith_param_count(void)
+{
+    return PARAM_COUNT;
+}
+
+const pith_param_info *pith_param_at(size_t index)
+{
+    return index < PARAM_COUNT ? &table[index].info : NULL;
+}
+
+static const param *find(const char *name)
+{
+    for (size_t i = 0; i < PARAM_COUNT; i++) {
+        if (strcmp(table[i].info.name, name) == 0) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+/* The field of the right type; the table promises that type and offset agree. */
+static void *field_of(pith__params *params, const param *p)
+{
+    return (unsigned char *)params + p->field;
+}
+
+/* ---- parsing one value --------------------------------------------------------------- */
+
+/* Position of `value` within "a|b|c", or -1. */
+static int choice_index(const char *choices, const char *value)
+{
+    const size_t size = strlen(value);
+    int index = 0;
+    for (const char *at = choices; *at != '\0'; index++) {
+        const size_t length = strcspn(at, "|");
+        if (length == size && memcmp(at, value, size) == 0) {
+            return index;
+        }
+        at += length + (at[length] == '|');
+    }
+    return -1;
+}
+
+static pith_status parse_number(const pith_param_info *info, const char *value, double *out,
+                                pith_error *err)
+{
+    char *end = NULL;
+    errno = 0;
+    const double number = strtod(value, &end);
+    const bool is_int = info->type == PITH_PARAM_INT;
+    const size_t plain = strspn(value, "+-.0123456789eE");
+    if (end == value || *end != '\0' || value[plain] != '\0') {
+        return pith__fail(err, PITH_E_ARGUMENT, "%s: \"%s\" is not a %s", info->name, value,
+                          is_int ? "whole number" : "number");
+    }
+    if (!(number >= info->min && number <= info->max)) {
+        return pith__fail(err, PITH_E_RANGE, "%s: %s is outside %.15g to %.15g", info->name, value,
+                          info->min, info->max);
+    }
+    if (is_int && number != (double)(int64_t)number) {
+        return pith__fail(err, PITH_E_ARGUMENT, "%s: \"%s\" is not a whole number", info->name,
+                          value);
+    }
+    *out = number;
+    return PITH_OK;
+}
+
+static pith_status parse_flag(const pith_param_info *info, const char *value, bool *out,
+                              pith_error *err)
+{
+    static const char *const yes[] = {"true", "1", "yes", "on"};
+    static const char *const no[] = {"false", "0", "no", "off"};
+    for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++) {
+        if (strcmp(value, yes[i]) == 0 || strcmp(value, no[i]) == 0) {
+            *out = strcmp(value, yes[i]) == 0;
+            return PITH_OK;
+        }
+    }
+    return pith__fail(err, PITH_E_ARGUMENT, "%s: \"%s\" is not true or false", info->name, value);
+}
+
+static pith_status parse_choice(const pith_param_info *info, const char *value, int *out,
+                                pith_error *err)
+{
+    /* the budget is what mode pith is about, so its users call it that as well */
+    const bool is_alias = strcmp(info->name, "mode") == 0 && strcmp(value, "budget") == 0;
+    const int index = choice_index(info->choices, is_alias ? "pith" : value);
+    if (index < 0) {
+        return pith__fail(err, PITH_E_ARGUMENT, "%s: \"%s\" is not one of %s", info->name, value,
+                          info->choices);
+    }
+    *out = index;
+    return PITH_OK;
+}
+
+/* ---- lists ------------------------------------------------------------------------------ */
+
+static pith_status append_text(pith__texts *texts, const pith_allocator *mem, const char *value,
+                               pith_error *err)
+{
+    const size_t size = strlen(value) + 1;
+    char *copy = NULL;
+    PITH__TRY(pith__grow(mem, &texts->items, &texts->capacity, texts->count + 1, sizeof copy, err));
+    PITH__TRY(pith__alloc(mem, size, 1, &copy, err));
+    memcpy(copy, value, size);
+    texts->items[texts->count++] = copy;
+    return PITH_OK;
+}
+
+static void free_texts(pith__texts *texts, const pith_allocator *mem)
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        pith__free(mem, texts->items[i], strlen(texts->items[i]) + 1, 1);
+    }
+    pith__free(mem, texts->items, texts->capacity, sizeof *texts->items);
+    *texts = (pith__texts){NULL, 0, 0};
+}
+
+/* A pattern that does not compile, or a name that is no name, is refused where it is given. */
+static pith_status check_entry(const pith_param_info *info, const pith_allocator *mem,
+                               const char *value, pith_error *err)
+{
+    if (strcmp(info->name, "keep-tag") == 0) {
+        return pith__tag_name_is_valid(value)
+                   ? PITH_OK
+                   : pith__fail(err, PITH_E_ARGUMENT,
+                                "keep-tag: \"%s\" is not a name of letters, digits, - and _",
+                                value);
+    }
+    pith__protect *protect = NULL;
+    PITH__TRY(pith__protect_new(mem, 0, &protect, err));
+    const pith_status status = strcmp(info->name, "keep-regex") == 0
+                                   ? pith__protect_add_regex(protect, value, strlen(value), err)
+                                   : pith__protect_add_literal(protect, value, strlen(value), err);
+    pith__protect_free(protect);
+    return status;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------- */
+
+pith_status pith__params_set(pith__params *params, const pith_allocator *mem, const char *name,
+                             const char *value, pith_error *err)
+{
+    const param *p = find(name);
+    if (p == NULL) {
+        return pith__fail(err, PITH_E_ARGUMENT, "no parameter is called \"%s\"", name);
+    }
+    void *field = field_of(params, p);
+    switch (p->info.type) {
+    case PITH_PARAM_INT:
+    case PITH_PARAM_FLOAT:
+        return parse_number(&p->info, value, field, err);
+    case PITH_PARAM_FLAG:
+        return parse_flag(&p->info, value, field, err);
+    case PITH_PARAM_ENUM:
+        return parse_choice(&p->info, value, field, err);
+    case PITH_PARAM_LIST:
+        PITH__TRY(check_entry(&p->info, mem, value, err));
+        return append_text(field, mem, value, err);
+    }
+    return pith__fail(err, PITH_E_INTERNAL, "parameter %s has no type", name);
+}
+
+void pith__params_init(pith__params *params)
+{
+    memset(params, 0, sizeof *params);
+    for (size_t i = 0; i < PARAM_COUNT; i++) {
+        const param *p = &table[i];
+        if (p->info.default_value[0] != '\0') {
+            const pith_status status =
+                pith__params_set(params, NULL, p->info.name, p->info.default_value, NULL);
+            assert(status == PITH_OK); /* a default that its own parameter refuses */
+            (void)status;
+        } else if (p->info.type == PITH_PARAM_INT || p->info.type == PITH_PARAM_FLOAT) {
+            *(double *)field_of(params, p) = -1.0;
+        }
+    }
+}
+
+void pith__params_deinit(pith__params *params, const pith_allocator *mem)
+{
+    free_texts(&params->keep, mem);
+    free_texts(&params->keep_regex, mem);
+    free_texts(&params->keep_tag, mem);
+}

@@ -1,0 +1,148 @@
+/*
+ * hard_internal.h: what the files of this folder share among themselves.
+ */
+#ifndef PITH_HARD_INTERNAL_H
+#define PITH_HARD_INTERNAL_H
+
+#include "hard/hard.h"
+
+/* True if no character (as `source` defines them) reaches across `offset` <= source->size. */
+bool pith__hard_is_boundary(const pith__source *source, size_t offset);
+
+/* ---- rendering (kept.c) ------------------------------------------------------- */
+
+/* The units [first, last) to walk over; nothing before byte `start` or from `end` on is output. */
+typedef struct pith__extent {
+    size_t first;
+    size_t last;
+    size_t start;
+    size_t end;
+} pith__extent;
+
+/* From the first to the last unit of the output, trimmed as the glue rule says. */
+pith__extent pith__kept_extent(const pith__source *source, const pith__units *units);
+
+/* Where the output goes. All zero: nowhere, sizes are still counted. */
+typedef struct pith__kept_sink {
+    char *text;         /* NULL, or room for the units in the extent, kept or not */
+    pith_range *ranges; /* NULL, or room for all ranges */
+    size_t size;
+    size_t range_count;
+    pith_range last; /* the range that grows; meaningless while range_count is 0 */
+} pith__kept_sink;
+
+/* Appends bytes of the source; a range that continues the last one makes it longer. */
+void pith__kept_sink_add(pith__kept_sink *sink, const pith__source *source, pith_range range);
+
+/* Appends the output of the units in `extent` to a sink that is empty. */
+void pith__kept_walk(const pith__source *source, const pith__units *units,
+                     const pith__extent *extent, pith__kept_sink *sink);
+
+/* ---- order and quantiles (order.c) ---------------------------------------------- */
+
+/* A unit that competes for its place. */
+typedef struct pith__ranked {
+    float nats;
+    size_t index;
+} pith__ranked;
+
+/*
+ * All units that are not protected: unknown nats first, then more nats first,
+ * then the earlier one. A total order. *count may be 0. Fails with E_MEMORY.
+ */
+PITH_NODISCARD pith_status pith__units_rank(const pith__units *units, pith__arena *arena,
+                                            pith__ranked **out, size_t *count, pith_error *err);
+
+/* Ascending. No NaN. */
+void pith__sort_values(double *values, size_t count);
+
+/*
+ * The `share` quantile (0..1) of sorted values: linear interpolation with the
+ * operations of numpy.percentile(sorted, 100 * share) in their order. NaN if
+ * count is 0.
+ */
+double pith__quantile(const double *sorted, size_t count, double share);
+
+/* ---- heat maps (heat.c) ------------------------------------------------------------ */
+
+#define PITH__HEAT_CLASSES 10
+
+/* What both renderings know about the units. */
+typedef struct pith__heat {
+    const pith__source *source;
+    const pith__units *units;
+    pith_allocator mem;
+    double *nats; /* all known ones, ascending */
+    size_t known;
+    double cuts[PITH__HEAT_CLASSES - 1]; /* deciles; NaN if nothing is known */
+    pith_range *ranges;                  /* the output by the glue rule */
+    size_t range_count;
+} pith__heat;
+
+/* Reads `units` and changes nothing. Fails with E_MEMORY and leaves nothing to release. */
+PITH_NODISCARD pith_status pith__heat_init(pith__heat *heat, const pith__source *source,
+                                           const pith__units *units, const pith_allocator *mem,
+                                           pith_error *err);
+void pith__heat_deinit(pith__heat *heat);
+
+/* 0 (least informative tenth of the units) to 9; -1 for NaN. */
+int pith__heat_class(const pith__heat *heat, float nats);
+
+/* A stretch of text that looks the same throughout. Never empty. */
+typedef struct pith__segment {
+    size_t start;
+    size_t end;
+    const pith_unit *unit; /* NULL: in no unit */
+    bool in_output;
+} pith__segment;
+
+/* Walks over all of the text. All zero but for `heat`: at the beginning. */
+typedef struct pith__segments {
+    const pith__heat *heat;
+    size_t at;
+    size_t unit;
+    size_t range;
+} pith__segments;
+
+/* False at the end of the text. */
+bool pith__segments_next(pith__segments *segments, pith__segment *out);
+
+/* Output in pieces of a few kilobytes. After a failure nothing more is written. */
+typedef struct pith__out {
+    pith_write_fn write;
+    void *user;
+    size_t size;
+    bool failed;
+    char data[4096];
+} pith__out;
+
+void pith__out_bytes(pith__out *out, const char *data, size_t size);
+void pith__out_text(pith__out *out, const char *text);
+void pith__out_number(pith__out *out, uint64_t number);
+
+/* `decimals` (0 to 6) digits after a point, whatever the locale. Infinity is U+221E, NaN "?". */
+void pith__out_fixed(pith__out *out, double value, unsigned decimals);
+
+/* Writes what is left. E_IO if the callback has refused anything. */
+PITH_NODISCARD pith_status pith__out_finish(pith__out *out, pith_error *err);
+
+/* How a character can be shown without harm to a terminal or a page. */
+typedef enum pith__look {
+    PITH__LOOK_PLAIN,   /* as it is */
+    PITH__LOOK_SKIP,    /* not at all: a carriage return in front of a line feed */
+    PITH__LOOK_PICTURE, /* a control character of ASCII, which U+2400 and its like stand for */
+    PITH__LOOK_CODE,    /* another control or direction character, by number only */
+    PITH__LOOK_INVALID  /* a byte that is no UTF-8 */
+} pith__look;
+
+/*
+ * Looks at the character at `at`, which is invalid if it reaches beyond `limit`.
+ * *size is its bytes, *code_point is PITH__UTF8_INVALID if invalid.
+ */
+pith__look pith__look_at(const pith__source *source, size_t at, size_t limit, size_t *size,
+                         uint32_t *code_point);
+
+/* U+2400 and its like for an ASCII control character. */
+void pith__out_picture(pith__out *out, uint32_t code_point);
+
+#endif /* PITH_HARD_INTERNAL_H */

@@ -1,0 +1,204 @@
+/*
+ * kept.c: the text that kept units make, by the glue rule.
+ *
+ * One walk over the units serves everybody: it hands each piece of the output to a sink that
+ * copies bytes, notes ranges, or only counts. Trimming at the two ends is decided before the walk,
+ * so that the walk itself never takes anything back.
+ */
+#include "hard/hard_internal.h"
+#include "text/chars.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- white space -------------------------------------------------------------- */
+
+/* The white-space character at `offset` and its end, "\r\n" being one; PITH__SPAN_WORD if it is none. */
+static pith__span_kind space_at(const pith__source *source, size_t offset, size_t limit,
+                                size_t *end)
+{
+    uint32_t c = 0;
+    *end = offset + pith__utf8_decode(source->text, source->size, offset, &c);
+    if (c == '\r' && *end < limit && source->text[*end] == '\n') {
+        ++*end;
+    }
+    return *end <= limit ? pith__char_space(c) : PITH__SPAN_WORD;
+}
+
+static pith__span_kind space_first(const pith__source *source, pith_range range)
+{
+    size_t end = 0;
+    return space_at(source, range.start, range.end, &end);
+}
+
+static pith__span_kind space_last(const pith__source *source, pith_range range)
+{
+    uint32_t c = 0;
+    const size_t length = pith__utf8_decode_before(source->text, source->size, range.end, &c);
+    return length <= range.end - range.start ? pith__char_space(c) : PITH__SPAN_WORD;
+}
+
+/* ---- the two ends ---------------------------------------------------------------- */
+
+static size_t trim_start(const pith__source *source, pith_range range)
+{
+    size_t start = range.start;
+    for (size_t at = range.start; at < range.end;) {
+        size_t end = 0;
+        if (space_at(source, at, range.end, &end) != PITH__SPAN_SPACE) {
+            break;
+        }
+        at = end;
+        /* a space with a combining mark on it stays */
+        start = pith__hard_is_boundary(source, at) ? at : start;
+    }
+    return start;
+}
+
+static size_t trim_end(const pith__source *source, pith_range range)
+{
+    size_t end = range.end;
+    for (size_t at = range.end; at > range.start;) {
+        uint32_t c = 0;
+        const size_t length = pith__utf8_decode_before(source->text, source->size, at, &c);
+        if (length > at - range.start || pith__char_space(c) != PITH__SPAN_SPACE) {
+            break;
+        }
+        at -= length;
+        end = pith__hard_is_boundary(source, at) ? at : end;
+    }
+    return end;
+}
+
+pith__extent pith__kept_extent(const pith__source *source, const pith__units *units)
+{
+    pith__extent extent = {.last = units->count, .end = SIZE_MAX};
+    bool dropped = false;
+    for (; extent.first < units->count; extent.first++) {
+        const pith_unit *unit = &units->items[extent.first];
+        if (unit->kept) {
+            const bool trim = dropped && !unit->is_protected;
+            const pith_range range = {unit->start, unit->end};
+            extent.start = trim ? trim_start(source, range) : unit->start;
+            if (extent.start < unit->end) {
+                break;
+            }
+        }
+        dropped = true;
+    }
+    dropped = false;
+    for (; extent.last > extent.first; extent.last--) {
+        const pith_unit *unit = &units->items[extent.last - 1];
+        if (unit->kept) {
+            const bool trim = dropped && !unit->is_protected;
+            const pith_range range = {unit->start, unit->end};
+            extent.end = trim ? trim_end(source, range) : unit->end;
+            if (extent.end > unit->start) {
+                break;
+            }
+        }
+        dropped = true;
+    }
+    return extent;
+}
+
+/* ---- the walk ---------------------------------------------------------------------- */
+
+/* What was dropped since the last kept unit, and the white space that may stand for it. */
+typedef struct gap {
+    bool found;
+    bool is_break;
+    pith_range space;
+} gap;
+
+/* Looks for the first line break, or else the first white space, that is a character by itself. */
+static void gap_add(gap *between, const pith__source *source, const pith_unit *unit)
+{
+    for (size_t at = unit->start; at < unit->end && !between->is_break;) {
+        size_t end = 0;
+        const pith__span_kind kind = space_at(source, at, unit->end, &end);
+        const bool better =
+            kind == PITH__SPAN_BREAK || (kind == PITH__SPAN_SPACE && !between->found);
+        if (better && pith__hard_is_boundary(source, at) && pith__hard_is_boundary(source, end)) {
+            *between =
+                (gap){.found = true, .is_break = kind == PITH__SPAN_BREAK, .space = {at, end}};
+        }
+        at = end;
+    }
+}
+
+void pith__kept_sink_add(pith__kept_sink *sink, const pith__source *source, pith_range range)
+{
+    const size_t size = range.end - range.start;
+    if (sink->text != NULL) {
+        memcpy(sink->text + sink->size, source->text + range.start, size);
+    }
+    sink->size += size;
+    if (sink->range_count > 0 && sink->last.end == range.start) {
+        sink->last.end = range.end;
+    } else {
+        sink->range_count++;
+        sink->last = range;
+    }
+    if (sink->ranges != NULL) {
+        sink->ranges[sink->range_count - 1] = sink->last;
+    }
+}
+
+static pith_range clip(const pith_unit *unit, const pith__extent *extent)
+{
+    return (pith_range){unit->start > extent->start ? unit->start : extent->start,
+                        unit->end < extent->end ? unit->end : extent->end};
+}
+
+void pith__kept_walk(const pith__source *source, const pith__units *units,
+                     const pith__extent *extent, pith__kept_sink *sink)
+{
+    gap between = {0};
+    for (size_t i = extent->first; i < extent->last; i++) {
+        const pith_unit *unit = &units->items[i];
+        if (!unit->kept) {
+            if (sink->range_count > 0) {
+                gap_add(&between, source, unit);
+            }
+            continue;
+        }
+        const pith_range range = clip(unit, extent);
+        if (between.found && space_last(source, sink->last) == PITH__SPAN_WORD &&
+            space_first(source, range) == PITH__SPAN_WORD) {
+            pith__kept_sink_add(sink, source, between.space);
+        }
+        pith__kept_sink_add(sink, source, range);
+        between = (gap){0};
+    }
+}
+
+pith_status pith__kept_render(const pith__source *source, const pith__units *units,
+                              pith__arena *arena, pith__kept *out, pith_error *err)
+{
+    *out = (pith__kept){0};
+    const pith__extent extent = pith__kept_extent(source, units);
+    pith__kept_sink need = {0};
+    pith__kept_walk(source, units, &extent, &need);
+
+    pith__kept_sink sink = {0};
+    PITH__TRY(pith__arena_alloc(arena, need.size + 1, 1, &sink.text, err));
+    if (need.range_count > 0) {
+        PITH__TRY(
+            pith__arena_alloc(arena, need.range_count, sizeof *sink.ranges, &sink.ranges, err));
+    }
+    pith__kept_walk(source, units, &extent, &sink);
+    assert(sink.size == need.size && sink.range_count == need.range_count);
+    sink.text[sink.size] = '\0';
+    for (size_t i = 0; i < units->count; i++) {
+        units->items[i].kept &= i >= extent.first && i < extent.last;
+    }
+    *out = (pith__kept){.text = sink.text,
+                        .size = sink.size,
+                        .ranges = sink.ranges,
+                        .range_count = sink.range_count,
+                        .tokens = SIZE_MAX,
+                        .threshold = (double)NAN};
+    return PITH_OK;
+}

@@ -1,0 +1,139 @@
+/*
+ * model.h: a llama-architecture language model: weights from GGUF, and one
+ * forward pass over a batch of independent sequences.
+ *
+ * Knows ids, not text. Pre-norm transformer: RMSNorm, rotary positions on
+ * neighbouring pairs (2i, 2i+1), grouped-query attention, SwiGLU, tied or
+ * separate head.
+ */
+#ifndef PITH_MODEL_H
+#define PITH_MODEL_H
+
+#include "gguf/gguf.h"
+#include "tensor/tensor.h"
+
+/* ---- configuration -------------------------------------------------------------- */
+
+/* Sizes of a model; keys of the GGUF file in comments. */
+typedef struct pith__model_config {
+    uint32_t layers;     /* llama.block_count */
+    uint32_t width;      /* llama.embedding_length: d, the size of a hidden state */
+    uint32_t heads;      /* llama.attention.head_count */
+    uint32_t kv_heads;   /* llama.attention.head_count_kv; heads if absent */
+    uint32_t head_dim;   /* llama.attention.key_length; d / heads if absent */
+    uint32_t ff;         /* llama.feed_forward_length */
+    uint32_t vocabulary; /* rows of token_embd.weight */
+    uint32_t context;    /* llama.context_length */
+    uint32_t rope_pairs; /* llama.rope.dimension_count / 2; head_dim / 2 if absent */
+    float rope_base;     /* llama.rope.freq_base; 10000 if absent */
+    float rope_scale;    /* 1 / llama.rope.scaling.factor for linear scaling; 1 if absent */
+    float norm_eps;      /* llama.attention.layer_norm_rms_epsilon */
+} pith__model_config;
+
+/* ---- weights ---------------------------------------------------------------------- */
+
+/* One transformer block. Shapes as (outputs, inputs). */
+typedef struct pith__layer {
+    const float *attn_norm; /* (d) */
+    const float *ffn_norm;  /* (d) */
+    pith__matrix q;         /* (heads * head_dim, d) */
+    pith__matrix k;         /* (kv_heads * head_dim, d) */
+    pith__matrix v;         /* (kv_heads * head_dim, d) */
+    pith__matrix o;         /* (d, heads * head_dim) */
+    pith__matrix gate;      /* (ff, d) */
+    pith__matrix up;        /* (ff, d) */
+    pith__matrix down;      /* (d, ff) */
+} pith__layer;
+
+/* Immutable after loading; may be used by several threads at once. */
+typedef struct pith__model {
+    pith__model_config config;
+    const pith__tensor_ops *ops;
+    pith__layer *layers;
+    pith__matrix head;        /* (vocabulary, d); the embedding's weights if the file has no head */
+    const float *output_norm; /* (d) */
+    const float *rope_factors;    /* (rope_pairs) divisors of the frequencies, or NULL */
+    pith__gguf_tensor embedding;  /* (vocabulary, d) as stored: rows are expanded when asked for */
+    const float *embedding_scale; /* (vocabulary), for an I8 embedding; else NULL */
+    pith_precision precision;     /* F32 or INT8 */
+    uint64_t parameters;
+    size_t weight_bytes; /* of all tensors as the forward pass holds them */
+    pith__arena weights; /* what had to be converted; the rest stays in the file */
+} pith__model;
+
+/*
+ * Takes a model from a parsed file, whose buffer is borrowed until
+ * pith__model_deinit(); the gguf struct itself is not. Matrices that the file
+ * has in the wanted form are used where they lie (F32; I8 with a row of scales
+ * NAME.scale), others are converted. AUTO means INT8.
+ *
+ * Fails with E_UNSUPPORTED (architecture, tensor type), E_CORRUPT (missing key
+ * or tensor, a shape that does not fit, named in the message) or E_MEMORY.
+ */
+PITH_NODISCARD pith_status pith__model_load(const pith__gguf *gguf, pith_precision precision,
+                                            const pith_allocator *mem, pith__model *out,
+                                            pith_error *err);
+
+/* Accepts an all-zero model. */
+void pith__model_deinit(pith__model *model);
+
+/* ---- key-value cache ----------------------------------------------------------------- */
+
+/*
+ * Keys (rotated) and values of the tokens that one sequence has seen. Grows as
+ * needed up to the model's context.
+ */
+typedef struct pith__kv {
+    pith_allocator mem;
+    size_t layers;
+    size_t width;    /* kv_heads * head_dim */
+    size_t length;   /* tokens held */
+    size_t capacity; /* tokens there is room for */
+    float *k;        /* (layers, capacity, width) */
+    float *v;        /* the same */
+} pith__kv;
+
+void pith__kv_init(pith__kv *kv, const pith__model *model, const pith_allocator *mem);
+void pith__kv_deinit(pith__kv *kv);
+
+/* Forgets all tokens from `length` on; a larger value changes nothing. */
+void pith__kv_truncate(pith__kv *kv, size_t length);
+
+/* ---- forward -------------------------------------------------------------------------- */
+
+/* No target: the row's prediction is not wanted. */
+#define PITH__NO_TARGET UINT32_MAX
+
+/* One sequence of a batch; sees itself (causally) and its cache, nothing else. */
+typedef struct pith__sequence {
+    const uint32_t *ids; /* (count) below the vocabulary */
+    size_t count;
+    size_t position; /* of ids[0]; with a cache usually its length */
+    pith__kv *kv;    /* NULL: nothing precedes, nothing is kept. Grows by `count` */
+} pith__sequence;
+
+/*
+ * What to compute over the rows of all sequences in turn. NULL: not wanted.
+ */
+typedef struct pith__forward_outputs {
+    const uint32_t *targets; /* (rows) id that follows, or PITH__NO_TARGET */
+    float *nll;              /* (rows) -ln p(target); NaN where there is no target */
+    float *hidden;           /* (rows, d) after the final norm */
+    float *logits;           /* (rows, vocabulary): for tests and generation, not for scoring */
+} pith__forward_outputs;
+
+/*
+ * Runs the model. Rows = sum of the counts; a sequence, its cache included, may
+ * be as long as the model's context.
+ *
+ * Fails with E_ARGUMENT (id or target outside the vocabulary), E_CONTEXT,
+ * E_MEMORY, E_BACKEND, or E_CORRUPT if an NLL is not a number, which damaged
+ * weights can cause. Caches are unchanged in length after a failure.
+ */
+PITH_NODISCARD pith_status pith__model_forward(const pith__model *model,
+                                               const pith__tensor_ctx *ctx,
+                                               const pith__sequence *sequences, size_t n_sequences,
+                                               const pith__forward_outputs *outputs,
+                                               pith_error *err);
+
+#endif /* PITH_MODEL_H */

@@ -1,0 +1,55 @@
+#!/bin/sh
+# The dependency law of ARCHITECTURE.md: which folder of lib/ may include which, and which
+# folder alone may include a library. Prints every include that breaks it.
+set -u
+cd "$(dirname "$0")/.."
+
+allowed() { # folder -> folders it may include
+    case $1 in
+    base) echo "base pith" ;;
+    text) echo "text base pith" ;;
+    gguf) echo "gguf base pith" ;;
+    token) echo "token gguf text base pith" ;;
+    tensor) echo "tensor base pith" ;;
+    model) echo "model tensor gguf base pith" ;;
+    score) echo "score model tensor base pith" ;;
+    hard) echo "hard text base pith" ;;
+    api) echo "api hard score model tensor token gguf text base pith" ;;
+    cli | examples) echo "cli pith" ;;
+    esac
+}
+
+owner() { # header of a library -> the folder that may include it
+    case $1 in
+    dnnl*) echo tensor ;;
+    unicode/*) echo text ;;
+    pcre2*) echo token ;;
+    jansson*) echo "api cli" ;;
+    esac
+}
+
+bad=0
+for file in lib/*/*.[ch] cli/*.[ch] examples/*.[ch]; do
+    [ -f "$file" ] || continue
+    case $file in
+    lib/*) folder=$(echo "$file" | cut -d/ -f2) ;;
+    *) folder=$(echo "$file" | cut -d/ -f1) ;;
+    esac
+    for include in $(sed -nE 's/^ *# *include *"([^"]+)".*/\1/p' "$file"); do
+        target=${include%%/*}
+        [ "$target" = "$include" ] && continue # beside the file
+        case " $(allowed "$folder") " in
+        *" $target "*) ;;
+        *) echo "$file: $folder may not include \"$include\"" && bad=1 ;;
+        esac
+    done
+    for include in $(sed -nE 's/^ *# *include *<([^>]+)>.*/\1/p' "$file"); do
+        owners=$(owner "$include")
+        [ -n "$owners" ] || continue
+        case " $owners " in
+        *" $folder "*) ;;
+        *) echo "$file: only $owners may include <$include>" && bad=1 ;;
+        esac
+    done
+done
+exit $bad

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Everything about the source that a program can judge. `lint.sh quick` leaves clang-tidy out.
+set -u
+cd "$(dirname "$0")/.."
+failed=0
+
+sources=$(git ls-files -co --exclude-standard '*.c' '*.h')
+
+if command -v clang-format >/dev/null; then
+    # shellcheck disable=SC2086 # a list of files
+    clang-format --dry-run -Werror $sources || failed=1
+fi
+tools/check_layers.sh || failed=1
+tools/check_banned.sh || failed=1
+
+for library in build/release/lib/libpith.so build/dev/lib/libpith.so; do
+    if [ -f "$library" ]; then
+        tools/check_symbols.sh "$library" || failed=1
+        break
+    fi
+done
+
+if [ "${1:-all}" = all ]; then
+    # shellcheck disable=SC2046 # a list of files
+    clang-tidy -quiet -p build/clang $(git ls-files -co --exclude-standard 'lib/*.c' 'cli/*.c' 'tools/*.c') \
+        2>/dev/null || failed=1
+fi
+[ "$failed" = 0 ] && echo "lint: nothing found"
+exit "$failed"
