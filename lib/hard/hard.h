@@ -81,10 +81,13 @@ typedef struct pith__kept {
 /*
  * The text of the units whose `kept` is set, by the glue rule:
  *
- * - Where units between two kept ones were dropped and neither neighbouring
- *   byte of the output is white space, one white-space character of the dropped
- *   text stays, so that words never fuse: its first line break if it has one,
- *   else the first white space. Where the dropped text has none, none is added.
+ * - Where units between two kept ones were dropped and a line break with them,
+ *   lines stay apart: that line break stays (the empty line, if it was one),
+ *   unless the output has one there anyway, and white space at the start of
+ *   what follows goes.
+ * - Where white space without a line break was dropped and neither neighbouring
+ *   byte of the output is white space, its first character stays, so that words
+ *   never fuse. Where the dropped text has none, none is added.
  * - Where units before the first kept one (after the last one) were dropped,
  *   its leading (trailing) white space without line breaks goes too, unless the
  *   unit is protected. A unit that this empties gets `kept` false.

@@ -112,19 +112,46 @@ typedef struct gap {
     pith_range space;
 } gap;
 
+/* A line break at once followed by another is an empty line, which stays one. */
+static size_t empty_line_end(const pith__source *source, size_t end, size_t limit)
+{
+    size_t second = 0;
+    if (end < limit && space_at(source, end, limit, &second) == PITH__SPAN_BREAK &&
+        pith__hard_is_boundary(source, second)) {
+        return second;
+    }
+    return end;
+}
+
 /* Looks for the first line break, or else the first white space, that is a character by itself. */
 static void gap_add(gap *between, const pith__source *source, const pith_unit *unit)
 {
     for (size_t at = unit->start; at < unit->end && !between->is_break;) {
         size_t end = 0;
         const pith__span_kind kind = space_at(source, at, unit->end, &end);
-        const bool better =
-            kind == PITH__SPAN_BREAK || (kind == PITH__SPAN_SPACE && !between->found);
+        const bool is_break = kind == PITH__SPAN_BREAK;
+        const bool better = is_break || (kind == PITH__SPAN_SPACE && !between->found);
         if (better && pith__hard_is_boundary(source, at) && pith__hard_is_boundary(source, end)) {
-            *between =
-                (gap){.found = true, .is_break = kind == PITH__SPAN_BREAK, .space = {at, end}};
+            const size_t stop = is_break ? empty_line_end(source, end, unit->end) : end;
+            *between = (gap){.found = true, .is_break = is_break, .space = {at, stop}};
         }
         at = end;
+    }
+}
+
+/* Puts what must stay of a gap in front of `range`, which loses its white space at a new line. */
+static void glue(pith__kept_sink *sink, const pith__source *source, const gap *between,
+                 pith_range *range, bool is_protected)
+{
+    const pith__span_kind before = space_last(source, sink->last);
+    const pith__span_kind after = space_first(source, *range);
+    if (between->is_break) {
+        if (before != PITH__SPAN_BREAK && after != PITH__SPAN_BREAK) {
+            pith__kept_sink_add(sink, source, between->space);
+        }
+        range->start = is_protected ? range->start : trim_start(source, *range);
+    } else if (between->found && before == PITH__SPAN_WORD && after == PITH__SPAN_WORD) {
+        pith__kept_sink_add(sink, source, between->space);
     }
 }
 
@@ -164,13 +191,14 @@ void pith__kept_walk(const pith__source *source, const pith__units *units,
             }
             continue;
         }
-        const pith_range range = clip(unit, extent);
-        if (between.found && space_last(source, sink->last) == PITH__SPAN_WORD &&
-            space_first(source, range) == PITH__SPAN_WORD) {
-            pith__kept_sink_add(sink, source, between.space);
+        pith_range range = clip(unit, extent);
+        if (between.found) {
+            glue(sink, source, &between, &range, unit->is_protected);
+            between = (gap){0};
         }
-        pith__kept_sink_add(sink, source, range);
-        between = (gap){0};
+        if (range.start < range.end) {
+            pith__kept_sink_add(sink, source, range);
+        }
     }
 }
 

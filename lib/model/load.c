@@ -11,6 +11,9 @@
 #define WIDTH_MAX   (1u << 20)
 #define CONTEXT_MAX (1u << 24)
 
+/* Elements up to which one thread converts a matrix: a few milliseconds. */
+#define CONVERT_ALONE ((size_t)1 << 22)
+
 typedef struct loader {
     const pith__gguf *gguf;
     pith__model *model;
@@ -185,7 +188,6 @@ typedef struct convert_job {
     float *i8_scale;
     float *scratch; /* (workers, cols), for int8 */
     int limit;
-    pith_status status; /* of the type: the same for every row */
 } convert_job;
 
 static void convert_row(void *user, size_t row, unsigned worker)
@@ -204,13 +206,13 @@ static pith_status convert(const loader *l, convert_job *job, pith__matrix *out)
     pith__arena *arena = &l->model->weights;
     const size_t rows = out->rows;
     const size_t cols = out->cols;
-    /* the type is checked once, on the first row, where the error can be told */
     const pith__gguf_codec *codec = pith__gguf_codec_of(job->tensor->type);
     if (codec == NULL || codec->dequantize == NULL) {
         return pith__fail_at(l->err, PITH_E_UNSUPPORTED, job->tensor->offset,
                              "tensor type %s cannot be read", codec == NULL ? "?" : codec->name);
     }
-    const unsigned threads = pith__threads_available();
+    /* waking threads for a small matrix costs more than converting it */
+    const unsigned threads = rows * cols < CONVERT_ALONE ? 1 : pith__threads_available();
     if (l->model->precision == PITH_PRECISION_F32) {
         PITH__TRY(pith__arena_alloc(arena, rows, cols * sizeof *job->f32, &job->f32, l->err));
         pith__parallel(threads, rows, convert_row, job);

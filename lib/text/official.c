@@ -67,7 +67,8 @@ static pith_status normalise(normaliser *work, pith_error *err)
             piece = at + space;
             piece_clean = out->size + 1;
         }
-        out->text[out->size++] = space > 0 ? ' ' : work->text[at];
+        const char byte = work->text[at];
+        out->text[out->size++] = (char)(space > 0 ? ' ' : byte);
         at += space > 0 ? space : 1;
     }
     if (map->count == 0) {

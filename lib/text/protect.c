@@ -33,13 +33,17 @@ typedef struct literal {
     size_t size;
 } literal;
 
+typedef struct regex {
+    URegularExpression *compiled;
+} regex;
+
 struct pith__protect {
     pith_allocator mem;
     unsigned rules;
     literal *literals;
     size_t literal_count;
     size_t literal_capacity;
-    URegularExpression **patterns;
+    regex *patterns;
     size_t pattern_count;
     size_t pattern_capacity;
 };
@@ -71,7 +75,7 @@ void pith__protect_free(pith__protect *protect)
         free_literal(&mem, &protect->literals[i]);
     }
     for (size_t i = 0; i < protect->pattern_count; i++) {
-        uregex_close(protect->patterns[i]);
+        uregex_close(protect->patterns[i].compiled);
     }
     pith__free(&mem, protect->literals, protect->literal_capacity, sizeof *protect->literals);
     pith__free(&mem, protect->patterns, protect->pattern_capacity, sizeof *protect->patterns);
@@ -182,9 +186,9 @@ pith_status pith__protect_add_regex(pith__protect *protect, const char *pattern,
     }
     PITH__TRY(pith__grow(&protect->mem, &protect->patterns, &protect->pattern_capacity,
                          protect->pattern_count + 1, sizeof *protect->patterns, err));
-    URegularExpression *compiled = NULL;
-    PITH__TRY(open_pattern(pattern, size, &compiled, err));
-    protect->patterns[protect->pattern_count++] = compiled;
+    regex item = {NULL};
+    PITH__TRY(open_pattern(pattern, size, &item.compiled, err));
+    protect->patterns[protect->pattern_count++] = item;
     return PITH_OK;
 }
 
@@ -232,7 +236,7 @@ static UBool count_tick(const void *context, int32_t steps)
 {
     (void)steps;
     const meter *count = context;
-    return ++*count->ticks <= count->limit;
+    return (UBool)(++*count->ticks <= count->limit);
 }
 
 static pith_status regex_fail(UErrorCode code, size_t index, pith_error *err)
@@ -252,7 +256,7 @@ static pith_status regex_fail(UErrorCode code, size_t index, pith_error *err)
 static pith_status keep_matches(const pith__protect *protect, size_t index, UText *view,
                                 size_t size, uint64_t *bits, pith_error *err)
 {
-    URegularExpression *pattern = protect->patterns[index];
+    URegularExpression *pattern = protect->patterns[index].compiled;
     size_t ticks = 0;
     const meter count = {&ticks, TICKS_FREE + size / BYTES_PER_TICK};
     UErrorCode code = U_ZERO_ERROR;

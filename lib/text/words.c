@@ -62,6 +62,12 @@ static bool has_dictionary(uint32_t code_point)
     return script == USCRIPT_HAN || script == USCRIPT_HIRAGANA || script == USCRIPT_KATAKANA;
 }
 
+/* Regional indicators; two of them are a flag. */
+static bool is_flag_letter(uint32_t code_point)
+{
+    return code_point >= 0x1f1e6 && code_point <= 0x1f1ff;
+}
+
 static uint32_t char_at(const cutter *cut, size_t at)
 {
     uint32_t code_point = 0;
@@ -95,6 +101,29 @@ static size_t skip_punctuation(const cutter *cut, size_t at, size_t end)
 
 /* ---- cutting ------------------------------------------------------------------- */
 
+/*
+ * True if `at`, where the last span ended, lies between the two letters of a
+ * flag. ICU's words and clusters pair the letters differently when a mark sits
+ * on one; the last span begins where a cluster does, so counting from there is
+ * enough.
+ */
+static bool splits_flag(const cutter *cut, size_t at)
+{
+    if (!is_flag_letter(char_at(cut, at))) {
+        return false;
+    }
+    const size_t from = cut->out->items[cut->out->count - 1].start;
+    bool odd = false;
+    for (size_t i = at; i > from; odd = !odd) {
+        uint32_t code_point = 0;
+        i -= pith__utf8_decode_before(cut->text, cut->size, i, &code_point);
+        if (!is_flag_letter(code_point)) {
+            break;
+        }
+    }
+    return odd;
+}
+
 /* Ends a span at `end`; one that would begin inside a grapheme cluster joins the span before it. */
 static pith_status cut_at(cutter *cut, size_t end, pith__span_kind kind, pith_error *err)
 {
@@ -103,7 +132,7 @@ static pith_status cut_at(cutter *cut, size_t end, pith__span_kind kind, pith_er
         return PITH_OK;
     }
     cut->cut = end;
-    if (start > 0 && pith__char_joins(cut->text, cut->size, start)) {
+    if (start > 0 && (pith__char_joins(cut->text, cut->size, start) || splits_flag(cut, start))) {
         cut->out->items[cut->out->count - 1].end = end;
         return PITH_OK;
     }
