@@ -43,10 +43,12 @@ static pith_status add_matrix(pith__gguf_writer *writer, const pith__gguf_tensor
     matrix.data = (const unsigned char *)i8;
     PITH__TRY(pith__gguf_writer_add_tensor(writer, &matrix, err));
 
-    char name[128];
+    char *name = NULL;
     const size_t stem = tensor->name.size - strlen(".weight");
-    (void)snprintf(name, sizeof name, "%.*s.scale", (int)stem, tensor->name.data);
-    const pith__gguf_tensor scales = {.name = {name, strlen(name)},
+    PITH__TRY(pith__arena_alloc(arena, stem + strlen(".scale"), 1, &name, err));
+    memcpy(name, tensor->name.data, stem);
+    memcpy(name + stem, ".scale", strlen(".scale"));
+    const pith__gguf_tensor scales = {.name = {name, stem + strlen(".scale")},
                                       .n_dims = 1,
                                       .dims = {rows, 1, 1, 1},
                                       .type = PITH__GGUF_TYPE_F32,
@@ -59,7 +61,7 @@ static pith_status add_tensor(pith__gguf_writer *writer, const pith__gguf_tensor
                               pith__arena *arena, pith_error *err)
 {
     float *values = NULL;
-    if (tensor->name.size > 100 || !ends_with(tensor->name, ".weight")) {
+    if (!ends_with(tensor->name, ".weight")) {
         return pith__fail(err, PITH_E_UNSUPPORTED, "a tensor is not called NAME.weight");
     }
     PITH__TRY(pith__arena_alloc(arena, (size_t)tensor->elements, sizeof *values, &values, err));

@@ -38,8 +38,10 @@ static const param table[] = {
       "Drop the units whose self-information is below this percentile over all units. Overrides "
       "rate and target-tokens."},
      FIELD(percentile)},
-    {{"level", 0, PITH_PARAM_ENUM, 0, 0, "word", "token|word|phrase|sentence", "", "0.1",
-      "compress", "What is kept or dropped as a whole."},
+    {{"level", 0, PITH_PARAM_ENUM, 0, 0, "phrase", "token|word|phrase|sentence", "", "0.1",
+      "compress",
+      "What is kept or dropped as a whole. Phrases are noun phrases and single words in English "
+      "text, single words elsewhere."},
      FIELD(level)},
     {{"mode", 0, PITH_PARAM_ENUM, 0, 0, "pith", "pith|paper|official", "", "0.1", "compress",
       "pith: exact token budget. paper: units weighed by the sum of their tokens, top-p mass. "

@@ -24,7 +24,9 @@ pith_status pith__buf_reserve(pith__buf *buf, size_t size, pith_error *err)
         return pith__fail(err, PITH_E_MEMORY, "buffer of %zu bytes cannot take %zu more", buf->size,
                           size);
     }
-    return pith__grow(&buf->mem, &buf->data, &buf->capacity, need + 1, 1, err);
+    PITH__TRY(pith__grow(&buf->mem, &buf->data, &buf->capacity, need + 1, 1, err));
+    buf->data[buf->size] = '\0';
+    return PITH_OK;
 }
 
 pith_status pith__buf_append(pith__buf *buf, const void *data, size_t size, pith_error *err)

@@ -61,11 +61,11 @@ typedef struct plan {
     size_t n_passes;
     size_t passes_capacity;
     size_t most_rows;
-    size_t forwarded;
     worker *workers;
     unsigned n_workers;
-    atomic_size_t done; /* ids scored so far */
-    atomic_bool stop;   /* a pass failed or the caller wants no more */
+    atomic_size_t forwarded; /* rows so far */
+    atomic_size_t done;      /* ids scored so far */
+    atomic_bool stop;        /* a pass failed or the caller wants no more */
 } plan;
 
 /* ---- planning --------------------------------------------------------------------------- */
@@ -97,7 +97,6 @@ static pith_status add_window(plan *p, const pith_allocator *mem, const window *
     last->count++;
     last->rows += rows;
     p->most_rows = last->rows > p->most_rows ? last->rows : p->most_rows;
-    p->forwarded += rows;
     return PITH_OK;
 }
 
@@ -105,12 +104,15 @@ static pith_status add_range(plan *p, const pith_allocator *mem, const pith__sco
                              pith_error *err)
 {
     const size_t end = range->first + range->count;
+    /* without BOS a window's first token only serves as context */
+    const size_t least = p->options->bos == PITH__NO_TARGET ? 1 : 0;
+    const size_t overlap = p->options->overlap > least ? p->options->overlap : least;
     window w = {.begin = range->first, .from = range->first};
     while (w.from < end) {
         w.end = end - w.begin < p->options->window ? end : w.begin + p->options->window;
         PITH__TRY(add_window(p, mem, &w, err));
         w.from = w.end;
-        w.begin = w.end - p->options->overlap;
+        w.begin = w.end - overlap;
     }
     return PITH_OK;
 }
@@ -149,6 +151,7 @@ static pith_status run_pass(plan *p, worker *w, const pass *run)
         }
         scored += one->end - one->from;
     }
+    atomic_fetch_add(&p->forwarded, run->rows);
     atomic_fetch_add(&p->done, scored);
     return PITH_OK;
 }
@@ -228,7 +231,7 @@ pith_status pith__score_run(const pith__model *model, const pith__tensor_ctx *ct
                             float *nats, size_t *forwarded, pith_error *err)
 {
     if (options->window < 2 || options->window > model->config.context ||
-        options->overlap + 1 >= options->window) {
+        options->overlap >= options->window - 1) {
         return pith__fail(err, PITH_E_ARGUMENT,
                           "window %zu, overlap %zu: the window must be 2 to %u tokens and the "
                           "overlap at least 2 less",
@@ -243,7 +246,7 @@ pith_status pith__score_run(const pith__model *model, const pith__tensor_ctx *ct
     const pith_status status = plan_and_run(&p, ctx, text->ranges, text->n_ranges, err);
     pith__arena_restore(ctx->arena, mark);
     if (forwarded != NULL) {
-        *forwarded = p.forwarded;
+        *forwarded = atomic_load(&p.forwarded);
     }
     return status;
 }

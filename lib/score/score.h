@@ -20,7 +20,8 @@ typedef struct pith__score_range {
 typedef struct pith__score_options {
     uint32_t bos;  /* id put before every window, or PITH__NO_TARGET: the first token is then NaN */
     size_t window; /* tokens per window, BOS included; at least 2, at most the context */
-    size_t overlap;            /* tokens of context that a window repeats; below window - 1 */
+    size_t overlap;            /* tokens of context that a window repeats, below window - 1; without
+                                  BOS at least 1 */
     pith_progress_fn progress; /* stage "score", in ids; or NULL */
     void *progress_user;
 } pith__score_options;

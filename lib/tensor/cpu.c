@@ -6,6 +6,7 @@
 #include "tensor/vector.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <stdatomic.h>
 
@@ -128,6 +129,26 @@ typedef struct rows_job {
     const float *sin;
 } rows_job;
 
+/*
+ * The scale of a row and the factor that takes it to integers up to `limit`.
+ * Rows of nothing but subnormal numbers become zero: their factor would not be
+ * finite. A row that holds something that is no finite number gets no finite
+ * scale either, so that damage shows in whatever is computed from it.
+ */
+static float int8_scale(const float *x, size_t width, int limit, float *factor)
+{
+    const float max = pith__vector_max_abs(x, width);
+    *factor = 0.0f;
+    if (!isfinite(pith__vector_sum_squares(x, width))) {
+        return NAN;
+    }
+    if (max < (float)limit * FLT_MIN) {
+        return 0.0f;
+    }
+    *factor = (float)limit / max;
+    return max / (float)limit;
+}
+
 static void quantize_part(void *user, size_t index, unsigned worker)
 {
     (void)worker;
@@ -135,10 +156,9 @@ static void quantize_part(void *user, size_t index, unsigned worker)
     const part rows = part_at(job->rows, ROWS, index);
     for (size_t r = rows.first; r < rows.first + rows.count; r++) {
         const float *x = job->x + r * job->width;
-        const float max = pith__vector_max_abs(x, job->width);
-        job->scale[r] = max / 127.0f;
-        pith__vector_to_int8(x, max > 0.0f ? 127.0f / max : 0.0f, job->width,
-                             job->i8 + r * job->width);
+        float factor = 0.0f;
+        job->scale[r] = int8_scale(x, job->width, 127, &factor);
+        pith__vector_to_int8(x, factor, job->width, job->i8 + r * job->width);
     }
 }
 
@@ -408,9 +428,10 @@ static pith_status head_nll(const pith__tensor_ctx *ctx, const pith__matrix *w, 
 
 float pith__tensor_quantize_weights(const float *row, size_t width, int limit, int8_t *i8)
 {
-    const float max = pith__vector_max_abs(row, width);
-    pith__vector_to_int8(row, max > 0.0f ? (float)limit / max : 0.0f, width, i8);
-    return max / (float)limit;
+    float factor = 0.0f;
+    const float scale = int8_scale(row, width, limit, &factor);
+    pith__vector_to_int8(row, factor, width, i8);
+    return scale;
 }
 
 const pith__tensor_ops *pith__tensor_cpu(void)

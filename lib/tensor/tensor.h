@@ -75,7 +75,10 @@ typedef struct pith__tensor_ops {
     pith_status (*linear)(const pith__tensor_ctx *ctx, const pith__matrix *w, const pith__rows *x,
                           float *y, pith_error *err);
 
-    /* i8, scale from x: scale[r] = max|x[r]| / 127, to nearest, ties to even. */
+    /*
+     * i8, scale from x: scale[r] = max|x[r]| / 127, to nearest, ties to even. A row
+     * with something that is no finite number gets a scale that is none either.
+     */
     void (*quantize_rows)(const pith__tensor_ctx *ctx, const float *x, size_t rows, size_t width,
                           int8_t *i8, float *scale);
 

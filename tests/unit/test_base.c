@@ -76,7 +76,7 @@ static void try_returns_the_first_failure(void **state)
     assert_int_equal(calls, 3);
 }
 
-/* ---- statuses ------------------------------------------------------------------------- */
+/* ---- statuses ---------------------------------------------------------------------- */
 
 typedef struct status_row {
     pith_status status;
@@ -152,7 +152,7 @@ static void the_version_is_that_of_the_header(void **state)
     assert_string_equal(pith_version(), expected);
 }
 
-/* ---- allocation -------------------------------------------------------------------------- */
+/* ---- allocation -------------------------------------------------------------------- */
 
 /* Counts like test_memory, and fills what it gives so that missing zeros show. */
 static void *dirty_realloc(void *user, void *ptr, size_t old_size, size_t new_size)
@@ -268,7 +268,7 @@ static void a_failed_grow_changes_nothing(void **state)
     assert_int_equal(memory.live, 0);
 }
 
-/* ---- arena ----------------------------------------------------------------------------------- */
+/* ---- arena ------------------------------------------------------------------------- */
 
 static void arena_blocks_are_aligned_and_apart(void **state)
 {
@@ -530,7 +530,7 @@ static void the_newest_piece_grows_in_place(void **state)
     pith__arena_deinit(&arena);
 }
 
-/* ---- buffer ------------------------------------------------------------------------------------ */
+/* ---- buffer ------------------------------------------------------------------------ */
 
 static void a_buffer_holds_what_was_appended(void **state)
 {
@@ -661,7 +661,7 @@ static void reserved_room_is_text_already(void **state)
     pith__buf_deinit(&buf);
 }
 
-/* ---- log ------------------------------------------------------------------------------------------ */
+/* ---- log --------------------------------------------------------------------------- */
 
 typedef struct heard {
     size_t count;
@@ -695,7 +695,7 @@ static void the_log_reaches_its_reader(void **state)
     assert_int_equal(strlen(h.message), 511);
 }
 
-/* ---- threads ---------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------- */
 
 #define JOBS_MAX    3000
 #define WORKERS_MAX 64
@@ -776,7 +776,7 @@ static void there_is_a_processor_and_time_passes(void **state)
     }
 }
 
-/* ---- files ------------------------------------------------------------------------------------------ */
+/* ---- files ------------------------------------------------------------------------- */
 
 typedef struct folder {
     char path[64];
@@ -890,7 +890,7 @@ static void no_descriptor_stays_open(void **state)
     folder_remove(&f);
 }
 
-/* ---- allocation failures ------------------------------------------------------------------------------ */
+/* ---- allocation failures ----------------------------------------------------------- */
 
 static pith_status use_arena(const pith_allocator *mem, void *user)
 {

@@ -18,7 +18,7 @@ static const unsigned THREADS[] = {1, 2, 3, 7};
 
 #define N_THREADS (sizeof THREADS / sizeof THREADS[0])
 
-/* ---- helpers ------------------------------------------------------------------------ */
+/* ---- helpers ----------------------------------------------------------------------- */
 
 /* Uniform in [-1, 1). */
 static float random_float(uint64_t *seed)
@@ -44,7 +44,7 @@ static float *copy_floats(const float *values, size_t count)
     return copy;
 }
 
-/* Room for `count` floats and a guard behind them: oneDNN's generated code is out of ASan's sight. */
+/* Floats with a guard behind them: oneDNN's generated code is out of ASan's sight. */
 #define GUARD       64
 #define GUARD_VALUE 12345.678f
 
@@ -93,7 +93,7 @@ static void tensor_open(pith__tensor_ctx *ctx, pith__arena *arena)
     *ctx = (pith__tensor_ctx){.threads = 1, .arena = arena};
 }
 
-/* ---- linear, f32 ------------------------------------------------------------------------ */
+/* ---- linear, f32 ------------------------------------------------------------------- */
 
 typedef struct dims {
     size_t m; /* tokens */
@@ -157,7 +157,7 @@ static void linear_f32_is_a_matrix_product(void **state)
     }
 }
 
-/* ---- linear, int8 ------------------------------------------------------------------------- */
+/* ---- linear, int8 ------------------------------------------------------------------ */
 
 /* How the integers are chosen: what saturates is large values of one sign in a row. */
 typedef enum filling {
@@ -269,7 +269,7 @@ static void the_weight_limit_is_one_of_two(void **state)
     assert_non_null(pith__tensor_cpu()->name);
 }
 
-/* ---- quantising ------------------------------------------------------------------------------ */
+/* ---- quantising -------------------------------------------------------------------- */
 
 /* i8 * scale is within half a step of x, and the largest value reaches `limit`. */
 static void check_quantized(const float *x, size_t width, const int8_t *i8, float scale, int limit)
@@ -374,6 +374,21 @@ static void rows_near_nothing_become_nothing(void **state)
     }
 }
 
+/* The squares of such values are infinite; they themselves are as good as any. */
+static void huge_rows_are_rows(void **state)
+{
+    (void)state;
+    const float sizes[] = {1e19f, 1e20f, 1e30f, FLT_MAX};
+    const pith__tensor_ctx ctx = {.threads = 1};
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        const float x[] = {0.0f, sizes[s], -sizes[s], 1.0f, 0.5f * sizes[s], -0.25f * sizes[s]};
+        int8_t i8[6];
+        float scale = 0.0f;
+        pith__tensor_cpu()->quantize_rows(&ctx, x, 1, 6, i8, &scale);
+        check_quantized(x, 6, i8, scale, 127);
+    }
+}
+
 /* What is not a number must neither be undefined behaviour nor pass for one. */
 static void damaged_rows_stay_visible(void **state)
 {
@@ -403,7 +418,7 @@ static void damaged_rows_stay_visible(void **state)
     }
 }
 
-/* ---- norm, rotation ------------------------------------------------------------------------------ */
+/* ---- norm, rotation ---------------------------------------------------------------- */
 
 static void check_rms_norm(size_t rows, size_t width, float eps, uint64_t *seed)
 {
@@ -513,7 +528,7 @@ static void rope_rotates_neighbouring_pairs(void **state)
     }
 }
 
-/* ---- attention -------------------------------------------------------------------------------------- */
+/* ---- attention --------------------------------------------------------------------- */
 
 #define SPANS_MAX 5
 
@@ -717,7 +732,7 @@ static void later_keys_have_no_influence(void **state)
     }
 }
 
-/* ---- element by element ---------------------------------------------------------------------------------- */
+/* ---- element by element ------------------------------------------------------------ */
 
 /* Two whole blocks and a little more. */
 #define MANY ((size_t)65536 * 2 + 13)
@@ -799,7 +814,7 @@ static void add_adds(void **state)
     }
 }
 
-/* ---- exponential -------------------------------------------------------------------------------------------- */
+/* ---- exponential ------------------------------------------------------------------- */
 
 #define EXP_COUNT 1000003
 
@@ -883,7 +898,7 @@ static void the_largest_is_found_among_what_is_no_number(void **state)
     }
 }
 
-/* ---- head ------------------------------------------------------------------------------------------------------ */
+/* ---- head -------------------------------------------------------------------------- */
 
 typedef struct head_case {
     size_t rows;
@@ -1071,7 +1086,7 @@ static void damaged_logits_stay_visible(void **state)
     }
 }
 
-/* ---- probe ------------------------------------------------------------------------------ */
+/* ---- probe ------------------------------------------------------------------------- */
 
 static void the_probe_takes_time_and_gives_its_memory_back(void **state)
 {
@@ -1095,7 +1110,7 @@ static void the_probe_takes_time_and_gives_its_memory_back(void **state)
     pith__arena_deinit(&arena);
 }
 
-/* ---- allocation failures ------------------------------------------------------------------------------------------ */
+/* ---- allocation failures ----------------------------------------------------------- */
 
 static pith_status use_scratch(const pith_allocator *mem, void *user)
 {
@@ -1153,6 +1168,7 @@ int main(void)
         cmocka_unit_test(weights_are_quantized_to_the_limit),
         cmocka_unit_test(halves_go_to_the_even_neighbour),
         cmocka_unit_test(rows_near_nothing_become_nothing),
+        cmocka_unit_test(huge_rows_are_rows),
         cmocka_unit_test(damaged_rows_stay_visible),
         cmocka_unit_test(rms_norm_divides_by_the_root_mean_square),
         cmocka_unit_test(rope_rotates_neighbouring_pairs),

@@ -1,0 +1,95 @@
+/*
+ * engine.c: opens what compressing and scoring need.
+ */
+#include "cli.h"
+
+#include <string.h>
+
+static void log_line(void *user, pith_log_level level, const char *message)
+{
+    const cli_engine *engine = user;
+    if (level == PITH_LOG_WARNING || engine->verbose) {
+        cli_message("%s", message);
+    }
+}
+
+/* Names what was set: the variable, or the option unless the message names it already. */
+static int report_assignment(const cli_assignment *assignment, const pith_error *err)
+{
+    const char *name = assignment->param->name;
+    const bool named = strncmp(err->message, name, strlen(name)) == 0;
+    char origin[96];
+    if (assignment->from_environment) {
+        const cli_option option = {.info = *assignment->param};
+        cli_option_variable(&option, origin, sizeof origin);
+    } else {
+        (void)snprintf(origin, sizeof origin, "--%s", name);
+    }
+    return cli_report(named && !assignment->from_environment ? NULL : origin, err, NULL, 0);
+}
+
+int cli_engine_configure(cli_engine *engine, const cli_settings *settings)
+{
+    pith_ctx_reset(engine->ctx);
+    for (size_t i = 0; i < settings->assignment_count; i++) {
+        const cli_assignment *assignment = &settings->assignments[i];
+        pith_error err;
+        if (pith_ctx_set(engine->ctx, assignment->param->name, assignment->value, &err) !=
+            PITH_OK) {
+            return report_assignment(assignment, &err);
+        }
+    }
+    return 0;
+}
+
+static int open_counter(cli_engine *engine, const cli_settings *settings)
+{
+    pith_error err;
+    engine->counter_name = engine->model_name;
+    if (settings->count_with == NULL) {
+        return 0;
+    }
+    if (pith_tokenizer_open(settings->count_with, NULL, &engine->counter, &err) != PITH_OK) {
+        return cli_report(settings->count_with, &err, NULL, 0);
+    }
+    engine->counter_name = settings->count_with;
+    pith_ctx_set_counter(engine->ctx, engine->counter);
+    return 0;
+}
+
+int cli_engine_open(const cli_settings *settings, cli_engine *out)
+{
+    pith_error err;
+    *out = (cli_engine){.verbose = settings->verbose == CLI_YES,
+                        .progress = cli_progress_start(settings)};
+    const pith_model_options options = {
+        .struct_size = sizeof options,
+        .log = log_line,
+        .log_user = out,
+        .precision = (pith_precision)settings->precision,
+    };
+    if (pith_model_open(settings->model, &options, &out->model, &err) != PITH_OK) {
+        return cli_report(settings->model == NULL ? "built-in model" : settings->model, &err, NULL,
+                          0);
+    }
+    const char *name = pith_model_describe(out->model).name;
+    out->model_name = name[0] != '\0'           ? name
+                      : settings->model == NULL ? "built-in"
+                                                : settings->model;
+    if (pith_ctx_new(out->model, &out->ctx, &err) != PITH_OK) {
+        return cli_report(NULL, &err, NULL, 0);
+    }
+    if (out->progress.on) {
+        pith_ctx_set_progress(out->ctx, cli_progress_show, &out->progress);
+    }
+    const int code = cli_engine_configure(out, settings);
+    return code != 0 ? code : open_counter(out, settings);
+}
+
+void cli_engine_close(cli_engine *engine)
+{
+    pith_ctx_free(engine->ctx);
+    pith_tokenizer_free(engine->counter);
+    pith_model_free(engine->model);
+    *engine = (cli_engine){0};
+}

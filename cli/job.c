@@ -1,0 +1,68 @@
+/*
+ * job.c: what compressing and scoring one text have in common.
+ */
+#include "cli.h"
+
+int cli_job_check(const cli_settings *settings)
+{
+    const bool json = settings->json == CLI_YES;
+    const bool jsonl = settings->jsonl == CLI_YES;
+    const bool heat = settings->heat == CLI_YES;
+    if (json && jsonl) {
+        return cli_usage_error(settings, "--json and --jsonl exclude each other");
+    }
+    if (jsonl && (heat || settings->html != NULL || settings->prompt != NULL)) {
+        return cli_usage_error(settings, "--jsonl excludes --heat, --html and --prompt");
+    }
+    if (json && heat && settings->output == NULL) {
+        return cli_usage_error(settings, "--json and --heat together need --output");
+    }
+    return 0;
+}
+
+int cli_job_open(const cli_settings *settings, cli_job *out)
+{
+    pith_error err;
+    *out = (cli_job){.settings = settings};
+    int code = cli_input_open(settings, &out->input);
+    if (code == 0) {
+        code = cli_engine_open(settings, &out->engine);
+    }
+    if (code != 0) {
+        return code;
+    }
+    if (cli_output_open(settings->output, &out->out, &err) != PITH_OK ||
+        (settings->html != NULL && cli_output_open(settings->html, &out->html, &err) != PITH_OK)) {
+        return cli_report(NULL, &err, NULL, 0);
+    }
+    return 0;
+}
+
+FILE *cli_job_heat_file(const cli_job *job)
+{
+    return job->settings->output == NULL ? job->out.file : stderr;
+}
+
+bool cli_job_wants_result(const cli_job *job)
+{
+    return job->settings->heat != CLI_YES || job->settings->output != NULL;
+}
+
+pith_status cli_job_commit(cli_job *job, pith_error *err)
+{
+    if (job->html.file != NULL) {
+        const pith_status status = cli_output_commit(&job->html, err);
+        if (status != PITH_OK) {
+            return status;
+        }
+    }
+    return cli_output_commit(&job->out, err);
+}
+
+void cli_job_close(cli_job *job)
+{
+    cli_output_discard(&job->out);
+    cli_output_discard(&job->html);
+    cli_engine_close(&job->engine);
+    cli_input_free(&job->input);
+}

@@ -1,0 +1,216 @@
+/*
+ * options.c: the two tables of options, seen as one.
+ *
+ * The library's parameters come first, in the library's order. The program's
+ * own options have the same shape, so whatever lists one table lists both.
+ */
+#include "cli.h"
+
+#include <ctype.h>
+#include <stddef.h>
+#include <string.h>
+
+#define TEXT_IN (CLI_COMPRESS | CLI_SCORE)
+#define PRINTS  (TEXT_IN | CLI_INSPECT | CLI_RECOVER | CLI_BENCH | CLI_DOCS)
+#define MODEL   (TEXT_IN | CLI_BENCH)
+
+/* One row: where the value goes, who takes it, how it is shown. */
+#define ROW(row_name, row_letter, row_type, row_default, row_choices, row_value, row_verbs, \
+            row_store, row_field, row_help)                                                 \
+    {                                                                                       \
+        .info = {.name = (row_name),                                                        \
+                 .letter = (row_letter),                                                    \
+                 .type = (row_type),                                                        \
+                 .max = UINT32_MAX,                                                         \
+                 .default_value = (row_default),                                            \
+                 .choices = (row_choices),                                                  \
+                 .unit = "",                                                                \
+                 .since = "0.1.0",                                                          \
+                 .scope = "",                                                               \
+                 .help = (row_help)},                                                       \
+        .value_name = (row_value), .verbs = (row_verbs), .store = (row_store),              \
+        .offset = offsetof(cli_settings, row_field)                                         \
+    }
+
+#define TEXT(name, letter, value, verbs, field, help) \
+    ROW(name, letter, PITH_PARAM_LIST, "", "", value, verbs, CLI_STORE_TEXT, field, help)
+#define SWITCH(name, letter, verbs, field, help) \
+    ROW(name, letter, PITH_PARAM_FLAG, "", "", "", verbs, CLI_STORE_SWITCH, field, help)
+#define CHOICE(name, choices, verbs, field, help) \
+    ROW(name, 0, PITH_PARAM_ENUM, "auto", choices, NULL, verbs, CLI_STORE_CHOICE, field, help)
+#define SHAPE(name, letter, value, field, help) \
+    ROW(name, letter, PITH_PARAM_INT, value, "", "N", CLI_BENCH, CLI_STORE_NUMBER, field, help)
+
+static const cli_option own_options[] = {
+    TEXT("model", 'm', "FILE", MODEL, model, "GGUF model to use instead of the built-in one."),
+    CHOICE("precision", "auto|f32|int8", TEXT_IN, precision,
+           "Arithmetic of the model; auto is int8."),
+    TEXT("count-with", 0, "FILE", CLI_COMPRESS, count_with,
+         "Count budgets in the tokens of this GGUF or tiktoken rank file."),
+    TEXT("file", 'f', "FILE", TEXT_IN | CLI_INSPECT, input,
+         "Read this file; the same as the operand."),
+    TEXT("prompt", 'p', "TEXT", TEXT_IN, prompt, "Take the text from the command line."),
+    TEXT("output", 'o', "FILE", PRINTS, output,
+         "Write the result to FILE, which appears only when it is complete."),
+    SWITCH("json", 0, TEXT_IN | CLI_INSPECT | CLI_BENCH, json, "Print one JSON object."),
+    SWITCH("jsonl", 0, TEXT_IN, jsonl,
+           "Read one JSON object with id and text per line, print one per line, in their order."),
+    SWITCH("heat", 0, TEXT_IN, heat,
+           "Print a heat map instead of the result, or to standard error when the result goes to "
+           "a file."),
+    TEXT("html", 0, "FILE", TEXT_IN, html, "Write the heat map as a page to FILE."),
+    SWITCH("dropped", 0, CLI_RECOVER, dropped,
+           "Print one JSON object for every part that was dropped."),
+    TEXT("mark", 0, "TEXT", CLI_RECOVER, mark,
+         "Print the kept text with TEXT wherever something was dropped."),
+    SHAPE("layers", 0, "12", bench.layers, "Layers of the model."),
+    SHAPE("width", 0, "768", bench.width, "Size of a hidden state."),
+    SHAPE("heads", 0, "12", bench.heads, "Attention heads."),
+    SHAPE("kv-heads", 0, "12", bench.kv_heads, "Heads of keys and values."),
+    SHAPE("ff", 0, "2048", bench.ff, "Size of the feed-forward layer."),
+    SHAPE("vocab", 0, "32000", bench.vocabulary, "Size of the vocabulary."),
+    SHAPE("window", 0, "512", bench.window, "Tokens of a sequence."),
+    SHAPE("windows", 0, "", bench.windows, "Sequences scored per repetition."),
+    SHAPE("repeat", 0, "", bench.repeat, "Repetitions; the best one counts."),
+    SHAPE("threads", 't', "", bench.threads, "Threads."),
+    CHOICE("color", "auto|always|never", TEXT_IN, color,
+           "Colour the heat map; auto means on a terminal unless NO_COLOR is set."),
+    SWITCH("progress", 0, TEXT_IN, progress,
+           "Show a progress bar on standard error. Without this option: on a terminal."),
+    SWITCH("verbose", 'v', TEXT_IN | CLI_RECOVER, verbose, "Say more on standard error."),
+    SWITCH("help", 'h', ~0U, help, "Show the options and stop."),
+    SWITCH("version", 0, ~0U, version, "Show the version and stop."),
+};
+
+#define OWN_COUNT (sizeof own_options / sizeof own_options[0])
+
+size_t cli_option_count(void)
+{
+    return pith_param_count() + OWN_COUNT;
+}
+
+cli_option cli_option_at(size_t index)
+{
+    const size_t params = pith_param_count();
+    if (index >= params) {
+        return own_options[index - params];
+    }
+    const pith_param_info *param = pith_param_at(index);
+    return (cli_option){
+        .info = *param,
+        .verbs = strcmp(param->scope, "score") == 0 ? CLI_SCORE | CLI_COMPRESS : CLI_COMPRESS,
+        .store = CLI_STORE_PARAM,
+        .param = param,
+    };
+}
+
+bool cli_option_find(unsigned verbs, const char *name, size_t size, cli_option *out)
+{
+    for (size_t i = 0; i < cli_option_count(); i++) {
+        *out = cli_option_at(i);
+        if ((out->verbs & verbs) != 0 && strlen(out->info.name) == size &&
+            memcmp(out->info.name, name, size) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool cli_option_find_letter(unsigned verbs, char letter, cli_option *out)
+{
+    for (size_t i = 0; i < cli_option_count(); i++) {
+        *out = cli_option_at(i);
+        if ((out->verbs & verbs) != 0 && out->info.letter == letter) {
+            return true;
+        }
+    }
+    return false;
+}
+
+#define NAME_MAX_COMPARED 64
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Insertions, deletions and replacements that turn one name into the other. */
+static size_t edit_distance(const char *a, size_t a_size, const char *b, size_t b_size)
+{
+    size_t row[NAME_MAX_COMPARED + 1];
+    for (size_t j = 0; j <= b_size; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; i <= a_size; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_size; j++) {
+            const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+            diagonal = row[j];
+            row[j] = smaller(replaced, smaller(row[j], row[j - 1]) + 1);
+        }
+    }
+    return row[b_size];
+}
+
+const char *cli_option_nearest(unsigned verbs, const char *name, size_t size)
+{
+    const char *nearest = NULL;
+    size_t best = SIZE_MAX;
+    if (size == 0 || size > NAME_MAX_COMPARED) {
+        return NULL;
+    }
+    for (size_t i = 0; i < cli_option_count(); i++) {
+        const cli_option option = cli_option_at(i);
+        const size_t length = strlen(option.info.name);
+        if ((option.verbs & verbs) == 0 || length > NAME_MAX_COMPARED) {
+            continue;
+        }
+        const size_t distance = edit_distance(name, size, option.info.name, length);
+        if (distance < best) {
+            best = distance;
+            nearest = option.info.name;
+        }
+    }
+    return best <= (size + 2) / 3 ? nearest : NULL;
+}
+
+bool cli_option_has_no(const cli_option *option)
+{
+    return option->info.type == PITH_PARAM_FLAG && strcmp(option->info.name, "help") != 0 &&
+           strcmp(option->info.name, "version") != 0;
+}
+
+bool cli_option_shows_no(const cli_option *option)
+{
+    return cli_option_has_no(option) &&
+           (option->store == CLI_STORE_PARAM || option->offset == offsetof(cli_settings, progress));
+}
+
+const char *cli_option_value_name(const cli_option *option)
+{
+    if (option->value_name != NULL) {
+        return option->value_name;
+    }
+    switch (option->info.type) {
+    case PITH_PARAM_INT:
+        return "N";
+    case PITH_PARAM_FLOAT:
+        return "X";
+    case PITH_PARAM_ENUM:
+        return option->info.choices;
+    case PITH_PARAM_LIST:
+        return "TEXT";
+    case PITH_PARAM_FLAG:
+    default:
+        return "";
+    }
+}
+
+void cli_option_variable(const cli_option *option, char *out, size_t size)
+{
+    (void)snprintf(out, size, "PITH_ARG_%s", option->info.name);
+    for (char *c = out; *c != '\0'; c++) {
+        *c = (char)(*c == '-' ? '_' : toupper((unsigned char)*c));
+    }
+}

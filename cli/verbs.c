@@ -1,0 +1,45 @@
+/*
+ * verbs.c: the table of verbs.
+ */
+#include "cli.h"
+
+#include <string.h>
+
+static const cli_verb table[] = {
+    {"compress", cli_run_compress, "make a prompt shorter", "[FILE|-]", 0, 1, CLI_COMPRESS, false,
+     "Reads a text from FILE or standard input and writes a shorter one, made of parts of it in "
+     "their order, to standard output."},
+    {"score", cli_run_score, "print the self-information of every token", "[FILE|-]", 0, 1,
+     CLI_SCORE, false,
+     "Reads a text from FILE or standard input and prints, for every token of the model, how "
+     "surprising it is after what precedes it."},
+    {"inspect", cli_run_inspect, "describe a GGUF file", "FILE", 1, 1, CLI_INSPECT, false,
+     "Prints the metadata and the tensors of a GGUF file."},
+    {"recover", cli_run_recover, "check a result against its source, show what was dropped",
+     "SOURCE RESULT", 2, 2, CLI_RECOVER, false,
+     "Reads the source text and what 'pith compress --json' made of it, builds the compressed "
+     "text again from the source and the byte ranges, and stops where the two differ."},
+    {"bench", cli_run_bench, "measure speed, start-up time and memory", "", 0, 0, CLI_BENCH, false,
+     "Scores random tokens with random weights of a given shape and compares the rate with what "
+     "oneDNN's matrix product reaches alone; then starts the program on a short prompt."},
+    {"help", cli_run_help, "show the options of a verb", "[VERB]", 0, 1, CLI_HELP, false,
+     "Shows the verbs, or the options of one verb."},
+    {"generate-docs", cli_run_docs, "print the man page or a completion script",
+     "man|bash|zsh|fish", 1, 1, CLI_DOCS, true,
+     "Prints the man page or the completion script of a shell, made from the tables of options."},
+};
+
+const cli_verb *cli_verb_at(size_t index)
+{
+    return index < sizeof table / sizeof table[0] ? &table[index] : NULL;
+}
+
+const cli_verb *cli_verb_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        if (strcmp(table[i].name, name) == 0) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,1 @@
+"$PITH" help everything

@@ -1,0 +1,1 @@
+"$PITH" compress -m no-such-model.gguf -p text

@@ -1,0 +1,1 @@
+"$PITH" compress --rate

@@ -1,0 +1,1 @@
+"$PITH" compress -m "$MODEL" -p 'one two three' >/dev/full

@@ -1,0 +1,1 @@
+"$PITH" compress --target-token=5 text

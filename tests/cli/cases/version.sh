@@ -1,0 +1,2 @@
+"$PITH" --version
+"$PITH" compress --version
