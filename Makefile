@@ -30,8 +30,8 @@ lint: ## formatting, layers, banned calls, exported symbols, clang-tidy
 	@$(MAKE) --no-print-directory build PRESET=clang
 	@tools/lint.sh all
 
-bench: build ## scoring rate as a share of oneDNN's GEMM rate, memory, start-up
-	@$(BUILD)/cli/pith bench
+bench: build ## speed as a share of oneDNN, memory, start-up, int8 against f32
+	@tools/bench.sh $(BUILD)
 
 fuzz: ## 60 seconds of libFuzzer for every target
 	@tools/setup.sh lint

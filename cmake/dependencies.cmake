@@ -12,18 +12,15 @@ target_link_libraries(dnnl INTERFACE ${DNNL_LIBRARY})
 
 # Threads must come from the OpenMP that oneDNN uses, gcc's. clang's own would be a second one in
 # the same process, so with clang (lint, fuzzing) only the SIMD half of OpenMP is on and the
-# library runs on one thread.
+# library runs on one thread. omp.h is libomp-dev's, its functions are libgomp's.
 add_library(openmp INTERFACE)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
     find_package(OpenMP REQUIRED COMPONENTS C)
     target_link_libraries(openmp INTERFACE OpenMP::OpenMP_C)
 else()
-    execute_process(COMMAND gcc -print-file-name=include OUTPUT_VARIABLE GCC_INCLUDE
-                    OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
     execute_process(COMMAND gcc -print-file-name=libgomp.so OUTPUT_VARIABLE GOMP_LIBRARY
                     OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
-    target_compile_options(openmp INTERFACE -fopenmp-simd -idirafter ${GCC_INCLUDE}
-                           -Wno-source-uses-openmp -Wno-pass-failed)
+    target_compile_options(openmp INTERFACE -fopenmp-simd -Wno-source-uses-openmp -Wno-pass-failed)
     target_link_libraries(openmp INTERFACE ${GOMP_LIBRARY})
 endif()
 

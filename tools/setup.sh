@@ -5,7 +5,7 @@ set -eu
 
 packages="gcc g++ cmake ninja-build pkg-config libdnnl-dev libicu-dev libpcre2-dev libjansson-dev libcmocka-dev"
 if [ "${1:-}" = lint ]; then
-    packages="$packages clang clang-format clang-tidy libclang-rt-14-dev man-db"
+    packages="$packages clang clang-format clang-tidy libclang-rt-14-dev libomp-dev man-db"
 fi
 
 command -v dpkg-query >/dev/null || exit 0 # not Debian: cmake will name what it misses

@@ -16,7 +16,7 @@
 
 struct pith__arena_block {
     struct pith__arena_block *next; /* older */
-    size_t capacity;                /* bytes after the header, alignment slack included */
+    size_t capacity;                /* bytes from `base` on */
     size_t used;
     size_t base; /* offset of the first aligned byte */
 };
@@ -169,7 +169,7 @@ static void *arena_realloc(void *user, void *ptr, size_t old_size, size_t new_si
     if (pith__arena_alloc(arena, new_size, 1, &fresh, NULL) != PITH_OK) {
         return NULL;
     }
-    if (old_size > 0) {
+    if (ptr != NULL) {
         memcpy(fresh, ptr, old_size);
     }
     return fresh;

@@ -90,7 +90,8 @@ void pith__arena_restore(pith__arena *arena, pith__arena_mark mark);
 
 /*
  * The arena as an allocator, for code that wants one: what is released comes back
- * only with the arena, save for the newest piece, which can grow and shrink in place.
+ * only with the arena, save for the newest piece, which can grow and shrink in place. As with
+ * everything in an arena, what grew after a mark is gone when the mark is restored.
  */
 pith_allocator pith__arena_allocator(pith__arena *arena);
 
@@ -101,7 +102,7 @@ pith_allocator pith__arena_allocator(pith__arena *arena);
  */
 typedef struct pith__buf {
     pith_allocator mem;
-    char *data; /* NULL while empty */
+    char *data; /* NULL until the first append or reserve */
     size_t size;
     size_t capacity;
     size_t max;

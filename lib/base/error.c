@@ -4,6 +4,7 @@
 #include "base/base.h"
 
 #include <stdio.h>
+#include <string.h>
 
 const char *pith_version(void)
 {
@@ -55,6 +56,18 @@ int pith_status_exit_code(pith_status status)
     return 70;
 }
 
+/* A message that was cut must not end within a UTF-8 sequence: it may go into JSON. */
+static void drop_half_character(char *message)
+{
+    size_t end = strlen(message);
+    while (end > 0 && ((unsigned char)message[end - 1] & 0xC0U) == 0x80U) {
+        end--;
+    }
+    if (end > 0 && (unsigned char)message[end - 1] >= 0xC0U) {
+        message[end - 1] = '\0';
+    }
+}
+
 static pith_status fail(pith_error *err, pith_status status, size_t offset, const char *format,
                         va_list args) PITH__PRINTF(4, 0);
 
@@ -64,7 +77,10 @@ static pith_status fail(pith_error *err, pith_status status, size_t offset, cons
     if (err != NULL) {
         err->status = status;
         err->offset = offset;
-        (void)vsnprintf(err->message, sizeof err->message, format, args);
+        const int length = vsnprintf(err->message, sizeof err->message, format, args);
+        if (length >= (int)sizeof err->message) {
+            drop_half_character(err->message);
+        }
         for (char *c = err->message; *c != '\0'; c++) {
             if ((unsigned char)*c < ' ') { /* one line, whatever a file name holds */
                 *c = ' ';

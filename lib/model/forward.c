@@ -134,29 +134,36 @@ static pith_status embed(pass *p)
 }
 
 /* Angles position * scale * base^(-2i / dims) / factor[i], in double before rounding. */
-static void rope_tables(pass *p)
+static void rope_row(const pass *p, size_t position, const double *frequencies, float *cosines,
+                     float *sines)
+{
+    for (size_t i = 0; i < p->model->config.rope_pairs; i++) {
+        const double angle = (double)position * frequencies[i];
+        cosines[i] = (float)cos(angle);
+        sines[i] = (float)sin(angle);
+    }
+}
+
+static pith_status rope_tables(pass *p)
 {
     const pith__model_config *c = &p->model->config;
+    const size_t pairs = c->rope_pairs;
+    const float *factors = p->model->rope_factors;
+    double *frequencies = NULL;
+    PITH__TRY(pith__arena_alloc(p->ctx->arena, pairs, sizeof *frequencies, &frequencies, p->err));
+    for (size_t i = 0; i < pairs; i++) {
+        const double frequency = pow((double)c->rope_base, -(double)i / (double)pairs);
+        frequencies[i] =
+            (double)c->rope_scale * frequency / (factors == NULL ? 1.0 : (double)factors[i]);
+    }
     size_t row = 0;
     for (size_t s = 0; s < p->n_sequences; s++) {
         for (size_t t = 0; t < p->sequences[s].count; t++, row++) {
-            const double position = (double)(p->sequences[s].position + t) * (double)c->rope_scale;
-            for (size_t i = 0; i < c->rope_pairs; i++) {
-                p->cos[row * c->rope_pairs + i] = (float)position;
-            }
+            rope_row(p, p->sequences[s].position + t, frequencies, p->cos + row * pairs,
+                     p->sin + row * pairs);
         }
     }
-    for (size_t i = 0; i < c->rope_pairs; i++) {
-        const double exponent = -(double)i / (double)c->rope_pairs;
-        const float *factors = p->model->rope_factors;
-        const double frequency =
-            pow((double)c->rope_base, exponent) / (factors == NULL ? 1.0 : (double)factors[i]);
-        for (row = 0; row < p->rows; row++) {
-            const double angle = (double)p->cos[row * c->rope_pairs + i] * frequency;
-            p->cos[row * c->rope_pairs + i] = (float)cos(angle);
-            p->sin[row * c->rope_pairs + i] = (float)sin(angle);
-        }
-    }
+    return PITH_OK;
 }
 
 /* ---- blocks ------------------------------------------------------------------------------ */
@@ -309,7 +316,7 @@ static pith_status run(pass *p, const pith__forward_outputs *outputs)
         }
     }
     PITH__TRY(embed(p));
-    rope_tables(p);
+    PITH__TRY(rope_tables(p));
     for (size_t i = 0; i < p->model->config.layers; i++) {
         PITH__TRY(attention_half(p, &p->model->layers[i], i));
         PITH__TRY(feed_forward_half(p, &p->model->layers[i]));

@@ -309,10 +309,28 @@ static pith_status load_embedding(const loader *l)
     return load_scale(l, tensor, "token_embd", &model->embedding_scale);
 }
 
+/* Some llama files have biases; the forward pass does not, so their scores would be wrong. */
+static pith_status refuse_biases(const loader *l)
+{
+    for (size_t i = 0; i < l->gguf->n_tensors; i++) {
+        const pith__gguf_string name = l->gguf->tensors[i].name;
+        static const char suffix[] = ".bias";
+        const size_t size = sizeof suffix - 1;
+        if (name.size >= size && memcmp(name.data + name.size - size, suffix, size) == 0) {
+            char printable[64];
+            return pith__fail_at(l->err, PITH_E_UNSUPPORTED, l->gguf->tensors[i].offset,
+                                 "tensor %s: biases are not supported",
+                                 pith__gguf_printable(name, printable, sizeof printable));
+        }
+    }
+    return PITH_OK;
+}
+
 static pith_status load_weights(const loader *l)
 {
     pith__model *model = l->model;
     const pith__model_config *c = &model->config;
+    PITH__TRY(refuse_biases(l));
     PITH__TRY(load_embedding(l));
     PITH__TRY(pith__arena_alloc_zero(&model->weights, c->layers, sizeof *model->layers,
                                      &model->layers, l->err));

@@ -29,7 +29,7 @@
 /* Rows per block of a row-wise operation. */
 #define ROWS 32
 
-/* [first, first + count) of `total`, cut into blocks of even size of at most `block`. */
+/* [first, first + count) of `total`, cut into blocks of even size, 1 to `block`. */
 typedef struct part {
     size_t first;
     size_t count;
@@ -44,7 +44,7 @@ static part part_at(size_t total, size_t block, size_t index)
 {
     const size_t parts = part_count(total, block);
     const size_t size = (total + parts - 1) / parts;
-    const size_t first = index * size < total ? index * size : total;
+    const size_t first = index * size;
     return (part){first, total - first < size ? total - first : size};
 }
 
@@ -92,7 +92,7 @@ static void linear_part(void *user, size_t index, unsigned worker)
     const part rows = part_at(job->x->count, GEMM_ROWS, index);
     const part columns = {0, job->w->rows};
     float *y = job->y + rows.first * job->w->rows;
-    if (rows.count > 0 && !multiply(job->w, columns, job->x, rows, y, job->w->rows)) {
+    if (!multiply(job->w, columns, job->x, rows, y, job->w->rows)) {
         atomic_store(&job->failed, true);
     }
 }
@@ -131,7 +131,7 @@ typedef struct rows_job {
 
 /*
  * The scale of a row and the factor that takes it to integers up to `limit`.
- * Rows of nothing but subnormal numbers become zero: their factor would not be
+ * Rows that reach no further than 1.5e-36 become zero: their factor might not be
  * finite. A row that holds something that is no finite number gets no finite
  * scale either, so that damage shows in whatever is computed from it.
  */
@@ -139,13 +139,10 @@ static float int8_scale(const float *x, size_t width, int limit, float *factor)
 {
     const float max = pith__vector_max_abs(x, width);
     *factor = 0.0f;
-    if (!isfinite(pith__vector_sum_squares(x, width))) {
-        return NAN;
-    }
     if (max < (float)limit * FLT_MIN) {
         return 0.0f;
     }
-    *factor = (float)limit / max;
+    *factor = isfinite(max) ? (float)limit / max : 0.0f;
     return max / (float)limit;
 }
 
@@ -310,7 +307,7 @@ static void attention_part(void *user, size_t index, unsigned worker)
     const pith__attention_span *span = &a->spans[s];
     const part queries = part_at(span->count, ATTENTION_ROWS, block - job->first_part[s]);
     float *scores = job->scratch + worker * job->scratch_size;
-    if (queries.count > 0 && !attend(a, span, head, queries, scores)) {
+    if (!attend(a, span, head, queries, scores)) {
         atomic_store(&job->failed, true);
     }
 }
@@ -384,9 +381,6 @@ static void head_part(void *user, size_t index, unsigned worker)
     }
     for (size_t block = 0; block < part_count(job->w->rows, HEAD_COLUMNS); block++) {
         const part columns = part_at(job->w->rows, HEAD_COLUMNS, block);
-        if (rows.count == 0 || columns.count == 0) {
-            continue;
-        }
         if (!multiply(job->w, columns, job->x, rows, logits, columns.count)) {
             atomic_store(&job->failed, true);
             return;

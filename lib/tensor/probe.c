@@ -16,7 +16,7 @@ static pith_status measure(bool int8, const pith__gemm *shape, unsigned repeat, 
     PITH__TRY(pith__arena_alloc_zero(arena, shape->m, shape->k * element, &a, err));
     PITH__TRY(pith__arena_alloc_zero(arena, shape->n, shape->k * element, &b, err));
     PITH__TRY(pith__arena_alloc_zero(arena, shape->m, shape->n * sizeof(float), &c, err));
-    *seconds = INFINITY;
+    *seconds = HUGE_VAL;
     for (unsigned i = 0; i <= repeat; i++) { /* the first run compiles the kernel */
         const double start = pith__seconds();
         const bool ok = int8 ? pith__gemm_int8(shape, a, b, c) : pith__gemm_f32(shape, a, b, c);

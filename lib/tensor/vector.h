@@ -22,7 +22,7 @@ float pith__vector_exp_sum(const float *x, float shift, size_t count, float *y);
 /* The same sum without storing. */
 float pith__vector_exp_sum_only(const float *x, float shift, size_t count);
 
-/* Largest element; count > 0. */
+/* Largest element that is a number; -INFINITY if there is none. */
 float pith__vector_max(const float *x, size_t count);
 
 /* x[i] *= factor. */
@@ -37,6 +37,7 @@ void pith__vector_scale_by(const float *x, float factor, const float *weight, si
 
 float pith__vector_sum_squares(const float *x, size_t count);
 
+/* Largest |x[i]|; NaN if one of them is. */
 float pith__vector_max_abs(const float *x, size_t count);
 
 /* i8[i] = round(x[i] * factor), ties to even, bounded to +-127; NaN becomes -127. */

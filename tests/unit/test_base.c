@@ -505,7 +505,8 @@ static void the_newest_piece_grows_in_place(void **state)
     const pith_allocator mem = pith__arena_allocator(&arena);
     char *older = mem.realloc(mem.user, NULL, 0, 100);
     char *newest = mem.realloc(mem.user, NULL, 0, 100);
-    assert_true(older != NULL && newest != NULL);
+    assert_non_null(older);
+    assert_non_null(newest);
     memset(older, 'o', 100);
     memset(newest, 'n', 100);
     assert_ptr_equal(mem.realloc(mem.user, newest, 100, 5000), newest);

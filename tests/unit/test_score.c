@@ -491,7 +491,6 @@ static void bad_options_are_refused(void **state)
     float nats[3];
     const pith__score_range range = {0, 3};
     const pith__score_input input = {ids, 3, &range, 1};
-    const pith__score_input input = {ids, 3, &range, 1};
     pith_error err = {0};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const pith__score_options options = {.bos = 1, .window = bad[i][0], .overlap = bad[i][1]};
@@ -558,7 +557,6 @@ static void a_damaged_model_gives_no_scores(void **state)
         const uint32_t ids[] = {5, 6, 7};
         float nats[3];
         const pith__score_range range = {0, 3};
-        const pith__score_input input = {ids, 3, &range, 1};
         const pith__score_input input = {ids, 3, &range, 1};
         const pith__score_options options = {.bos = 1, .window = 16, .overlap = 4};
         const float **places[] = {&f.model.layers[0].attn_norm, &f.model.layers[1].ffn_norm,
