@@ -28,7 +28,7 @@ typedef struct side {
 static void fail(const pith_error *err)
 {
     (void)fprintf(stderr, "agreement: %s\n", err->message);
-    exit(EXIT_FAILURE);
+    exit(EXIT_FAILURE); /* NOLINT(concurrency-mt-unsafe): one thread */
 }
 
 static void open_side(side *s, const char *path, pith_precision precision, size_t size)
@@ -40,6 +40,10 @@ static void open_side(side *s, const char *path, pith_precision precision, size_
         fail(&err);
     }
     s->tokens = pith_scores_tokens(s->scores, &s->count);
+    if (s->count < 2) {
+        (void)snprintf(err.message, sizeof err.message, "the text has no two tokens to rank");
+        fail(&err);
+    }
 }
 
 static void close_side(side *s)

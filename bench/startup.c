@@ -39,7 +39,7 @@ static double run(char *const *argv)
     int status = 0;
     if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
         (void)fprintf(stderr, "startup: %s failed\n", argv[0]);
-        exit(EXIT_FAILURE);
+        exit(EXIT_FAILURE); /* NOLINT(concurrency-mt-unsafe): one thread */
     }
     return seconds() - start;
 }

@@ -162,6 +162,7 @@ static pith_status check_text(const recovery *r, pith_error *err)
     bool good = true;
     for (size_t i = 0; good && i < r->count; i++) {
         w.optional += i > 0 && r->joined;
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the caller of recover() releases the ranges */
         good = pass_range(&w, &r->ranges[i]);
     }
     if (good && pass_spaces(&w) && w.at == r->size) {

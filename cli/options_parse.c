@@ -8,6 +8,7 @@
  */
 #include "cli.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -307,6 +308,7 @@ static bool is_beaten(const cli_option *option, bool has_input)
 static int parse_environment(parser *p)
 {
     const cli_settings *settings = p->settings;
+    assert(p->given != NULL);
     const bool has_input =
         settings->operand_count > 0 || settings->input != NULL || settings->prompt != NULL;
     for (size_t i = 0; i < cli_option_count(); i++) {

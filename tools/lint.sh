@@ -21,9 +21,8 @@ for library in build/release/lib/libpith.so build/dev/lib/libpith.so; do
 done
 
 if [ "${1:-all}" = all ]; then
-    # shellcheck disable=SC2046 # a list of files
-    clang-tidy -quiet -p build/clang $(git ls-files -co --exclude-standard 'lib/*.c' 'cli/*.c' 'tools/*.c') \
-        2>/dev/null || failed=1
+    git ls-files -co --exclude-standard 'lib/*.c' 'cli/*.c' 'tools/*.c' 'bench/*.c' 'examples/*.c' |
+        xargs -P "$(nproc)" -n 8 clang-tidy -quiet -p build/clang 2>/dev/null || failed=1
 fi
 [ "$failed" = 0 ] && echo "lint: nothing found"
 exit "$failed"

@@ -45,10 +45,9 @@ static pith_status add_matrix(pith__gguf_writer *writer, const pith__gguf_tensor
 
     char *name = NULL;
     const size_t stem = tensor->name.size - strlen(".weight");
-    PITH__TRY(pith__arena_alloc(arena, stem + strlen(".scale"), 1, &name, err));
-    memcpy(name, tensor->name.data, stem);
-    memcpy(name + stem, ".scale", strlen(".scale"));
-    const pith__gguf_tensor scales = {.name = {name, stem + strlen(".scale")},
+    PITH__TRY(pith__arena_alloc(arena, stem + sizeof ".scale", 1, &name, err));
+    (void)snprintf(name, stem + sizeof ".scale", "%.*s.scale", (int)stem, tensor->name.data);
+    const pith__gguf_tensor scales = {.name = {name, strlen(name)},
                                       .n_dims = 1,
                                       .dims = {rows, 1, 1, 1},
                                       .type = PITH__GGUF_TYPE_F32,

@@ -165,7 +165,7 @@ static pith_status score_seconds(bench *b, const pith__model *model, double *sec
     }
     const pith__score_range range = {0, n_ids};
     const pith__score_input text = {ids, n_ids, &range, 1};
-    *seconds = INFINITY;
+    *seconds = HUGE_VAL;
     *tokens = n_ids;
     for (uint32_t i = 0; i <= o->repeat; i++) { /* the first run warms up */
         const double start = pith__seconds();

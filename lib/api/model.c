@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "api/builtin.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* ---- model ------------------------------------------------------------------------------ */
@@ -58,6 +59,7 @@ pith_status pith_model_open_memory(const void *data, size_t size, const pith_mod
     pith_model *model = NULL;
     *out = NULL;
     PITH__TRY(new_model(options, &model, err));
+    assert(model != NULL);
     const pith_precision precision = options == NULL ? PITH_PRECISION_AUTO : options->precision;
     const pith_status status = load(model, data, size, precision, err);
     if (status != PITH_OK) {

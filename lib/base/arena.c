@@ -3,6 +3,7 @@
  */
 #include "base/base.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Wide enough for any vector load; a multiple of every type's alignment. */
@@ -101,6 +102,7 @@ pith_status pith__arena_alloc(pith__arena *arena, size_t count, size_t size, voi
     if (arena->blocks == NULL || arena->blocks->capacity - arena->blocks->used < bytes) {
         PITH__TRY(block_new(arena, bytes > BLOCK_SIZE ? bytes : BLOCK_SIZE, err));
     }
+    assert(arena->blocks != NULL);
     ptr = block_bytes(arena->blocks) + arena->blocks->used;
     arena->blocks->used += bytes;
     arena->used_total += bytes;

@@ -14,46 +14,44 @@ const char *pith_version(void)
         PITH_VERSION_PATCH);
 }
 
-const char *pith_status_name(pith_status status)
+typedef struct status_info {
+    pith_status status;
+    int exit_code;
+    const char *name;
+    const char *text;
+} status_info;
+
+/* What is known of `status`; the last entry stands for numbers that are none. */
+static const status_info *find_status(pith_status status)
 {
-    switch (status) {
-    case PITH_OK:
-        return "OK";
-#define X(name, code, exit_code, text) \
-    case PITH_##name:                  \
-        return #name;
+    static const status_info table[] = {
+        {PITH_OK, 0, "OK", "success"},
+#define X(name, code, exit_code, text) {PITH_##name, exit_code, #name, text},
         PITH_STATUS_MAP(X)
 #undef X
+            {PITH_OK, 70, "unknown", "unknown status"},
+    };
+    const size_t last = sizeof table / sizeof table[0] - 1;
+    size_t i = 0;
+    while (i < last && table[i].status != status) {
+        i++;
     }
-    return "unknown";
+    return &table[i];
+}
+
+const char *pith_status_name(pith_status status)
+{
+    return find_status(status)->name;
 }
 
 const char *pith_status_text(pith_status status)
 {
-    switch (status) {
-    case PITH_OK:
-        return "success";
-#define X(name, code, exit_code, text) \
-    case PITH_##name:                  \
-        return text;
-        PITH_STATUS_MAP(X)
-#undef X
-    }
-    return "unknown status";
+    return find_status(status)->text;
 }
 
 int pith_status_exit_code(pith_status status)
 {
-    switch (status) {
-    case PITH_OK:
-        return 0;
-#define X(name, code, exit_code, text) \
-    case PITH_##name:                  \
-        return exit_code;
-        PITH_STATUS_MAP(X)
-#undef X
-    }
-    return 70;
+    return find_status(status)->exit_code;
 }
 
 /* A message that was cut must not end within a UTF-8 sequence: it may go into JSON. */

@@ -35,6 +35,7 @@ void pith__parallel(unsigned threads, size_t count, pith__parallel_fn fn, void *
         return;
     }
     const int team = (int)(threads < count ? threads : (unsigned)count);
+    (void)team; /* without OpenMP nobody asks */
 #pragma omp parallel for num_threads(team) schedule(dynamic, 1)
     for (size_t i = 0; i < count; i++) {
         fn(user, i, (unsigned)omp_get_thread_num());

@@ -397,7 +397,7 @@ static void paper_mode_keeps_the_mass_asked_for(void **state)
     const pith_unit *units = pith_result_units(result, &count);
     double kept = 0.0;
     double total = 0.0;
-    double least = INFINITY;
+    double least = HUGE_VAL;
     for (size_t i = 0; i < count; i++) {
         const double nats = (double)units[i].nats;
         total += nats;
