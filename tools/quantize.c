@@ -43,11 +43,13 @@ static pith_status add_matrix(pith__gguf_writer *writer, const pith__gguf_tensor
     matrix.data = (const unsigned char *)i8;
     PITH__TRY(pith__gguf_writer_add_tensor(writer, &matrix, err));
 
+    static const char suffix[] = ".scale";
     char *name = NULL;
-    const size_t stem = tensor->name.size - strlen(".weight");
-    PITH__TRY(pith__arena_alloc(arena, stem + sizeof ".scale", 1, &name, err));
-    (void)snprintf(name, stem + sizeof ".scale", "%.*s.scale", (int)stem, tensor->name.data);
-    const pith__gguf_tensor scales = {.name = {name, strlen(name)},
+    const size_t stem = tensor->name.size - (sizeof ".weight" - 1);
+    PITH__TRY(pith__arena_alloc(arena, stem + sizeof suffix, 1, &name, err));
+    memcpy(name, tensor->name.data, stem);
+    memcpy(name + stem, suffix, sizeof suffix);
+    const pith__gguf_tensor scales = {.name = {name, stem + sizeof suffix - 1},
                                       .n_dims = 1,
                                       .dims = {rows, 1, 1, 1},
                                       .type = PITH__GGUF_TYPE_F32,
