@@ -146,6 +146,22 @@ static size_t find_parse_error(const char *pattern, size_t size, const UParseErr
     return size;
 }
 
+/* "U_REGEX_MISMATCHED_PAREN" as "mismatched paren". */
+static const char *readable(UErrorCode code, char *out, size_t capacity)
+{
+    static const char prefix[] = "U_REGEX_";
+    const char *name = u_errorName(code);
+    const size_t skip = strncmp(name, prefix, sizeof prefix - 1) == 0 ? sizeof prefix - 1 : 0;
+    size_t size = 0;
+    for (const char *c = name + skip; *c != '\0' && size + 1 < capacity; c++) {
+        const bool is_upper = *c >= 'A' && *c <= 'Z';
+        out[size++] = is_upper ? (char)(*c - 'A' + 'a') : *c;
+        out[size - 1] = *c == '_' ? ' ' : out[size - 1];
+    }
+    out[size] = '\0';
+    return out;
+}
+
 static pith_status open_pattern(const char *pattern, size_t size, URegularExpression **out,
                                 pith_error *err)
 {
@@ -166,8 +182,9 @@ static pith_status open_pattern(const char *pattern, size_t size, URegularExpres
     if (code < U_REGEX_ERROR_START || code >= U_REGEX_ERROR_LIMIT) {
         return pith__icu_fail(code, "compile a regular expression", err);
     }
+    char reason[64];
     return pith__fail_at(err, PITH_E_SYNTAX, find_parse_error(pattern, size, &where),
-                         "regular expression: %s", u_errorName(code));
+                         "regular expression: %s", readable(code, reason, sizeof reason));
 }
 
 pith_status pith__protect_add_regex(pith__protect *protect, const char *pattern, size_t size,
