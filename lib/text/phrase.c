@@ -26,6 +26,9 @@
  * tried. */
 #define KNOWN_SHARE_DIVISOR 2u
 
+/* Words that a negation holds together with itself at most, adverbs and auxiliaries included. */
+#define NEGATED_MAX ((size_t)3)
+
 typedef struct phraser {
     const char *text;
     const pith_allocator *mem;
@@ -34,6 +37,7 @@ typedef struct phraser {
     const pith__span *spans; /* of the stretch */
     size_t spans_count;
     size_t tokens_count;
+    bool is_english;               /* the stretch; only then it has tags */
     size_t first_token[SPANS_MAX]; /* of each span; TOKENS_MAX for a full stop that the token
                                     * before took in ("Mr.") */
     pith__chunk_word tokens[TOKENS_MAX];
@@ -231,7 +235,8 @@ static void find_chunks(phraser *p)
     for (size_t i = 0; i < p->tokens_count; i++) {
         pith__tagger_describe(&p->tagger, p->tokens[i].text, p->tokens[i].size, &p->described[i]);
     }
-    if (!is_english(p)) {
+    p->is_english = is_english(p);
+    if (!p->is_english) {
         memset(p->marks, PITH__CHUNK_OUTSIDE, p->tokens_count);
         return;
     }
@@ -242,9 +247,57 @@ static void find_chunks(phraser *p)
     pith__chunk_mark(p->tokens, p->tokens_count, p->marks);
 }
 
+/* True if span `i` says no: "not", "never", "cannot", "doesn't". */
+static bool is_negation(const phraser *p, size_t i)
+{
+    static const char *const words[] = {"not", "never", "cannot"};
+    const pith__span *span = &p->spans[i];
+    const size_t start = span->start + pith__space_length(p->text, span->end, span->start, NULL);
+    const size_t size = span->end - start;
+    for (size_t k = 0; k < sizeof words / sizeof *words; k++) {
+        if (match_end(p->text + start, size, words[k]) == size && size > 0) {
+            return true;
+        }
+    }
+    return match_end(p->text + start, size, "n't") > 0;
+}
+
+/* True if span `i` is what a negation before it is about: the next word, or the one after adverbs
+ * and auxiliaries ("not really seen", "has never been seen"). Apart, a text could lose its "not". */
+static bool is_negated(const phraser *p, size_t i)
+{
+    if (p->spans[i].kind != PITH__SPAN_WORD || !p->is_english) {
+        return false;
+    }
+    for (size_t back = 1; back <= NEGATED_MAX && back <= i; back++) {
+        const size_t token = p->first_token[i - back];
+        if (p->spans[i - back].kind != PITH__SPAN_WORD || token >= TOKENS_MAX) {
+            return false;
+        }
+        if (is_negation(p, i - back)) {
+            return true;
+        }
+        if (p->tags[token] != PITH__TAG_ADV && p->tags[token] != PITH__TAG_AUX) {
+            return false;
+        }
+    }
+    return false;
+}
+
+/* True if span `i` negates the auxiliary before it: "do not". */
+static bool negates_auxiliary(const phraser *p, size_t i)
+{
+    const size_t before = p->first_token[i - 1];
+    return p->is_english && is_negation(p, i) && before < TOKENS_MAX &&
+           p->tags[before] == PITH__TAG_AUX;
+}
+
 /* True if no phrase may be cut before span `i` of the stretch. */
 static bool is_joined(const phraser *p, size_t i)
 {
+    if (is_negated(p, i) || negates_auxiliary(p, i)) {
+        return true;
+    }
     const size_t token = p->first_token[i];
     if (token < TOKENS_MAX) {
         return p->marks[token] == PITH__CHUNK_INSIDE;

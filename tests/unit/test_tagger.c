@@ -298,10 +298,22 @@ static void words_are_not_split(void **state)
 {
     (void)state;
     check_phrases("Mr. Smith doesn't like John's new state-of-the-art car, and he can't afford it.",
-                  "Mr. Smith| doesn't| like| John's new state-of-the-art car|,| and| he| can't|"
-                  " afford| it|.");
+                  "Mr. Smith| doesn't like| John's new state-of-the-art car|,| and| he|"
+                  " can't afford| it|.");
     check_phrases("She's gonna see the well-known 15-year-old company.",
                   "She's| gonna| see| the well-known 15-year-old company|.");
+}
+
+/* A compressed text must not say the opposite because its "not" was easy to guess. */
+static void negations_stay_with_what_they_negate(void **state)
+{
+    (void)state;
+    check_phrases("If the notes do not contain the answer, stop.",
+                  "If| the notes| do not contain| the answer|,| stop|.");
+    check_phrases("It has never really been seen by them.",
+                  "It| has never really been seen| by| them|.");
+    check_phrases("This is not the first time.", "This| is not the first time|.");
+    check_phrases("Perhaps not, he said.", "Perhaps| not|,| he| said|.");
 }
 
 static void lines_and_sentences_end_phrases(void **state)
@@ -436,6 +448,7 @@ int main(void)
         cmocka_unit_test(chunks_of_a_tree),
         cmocka_unit_test(phrases_of_sentences),
         cmocka_unit_test(words_are_not_split),
+        cmocka_unit_test(negations_stay_with_what_they_negate),
         cmocka_unit_test(lines_and_sentences_end_phrases),
         cmocka_unit_test(other_languages_stay_words),
         cmocka_unit_test(phrases_are_short),
