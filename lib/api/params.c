@@ -6,7 +6,6 @@
 #include "api/api.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,8 +135,9 @@ static pith_status parse_number(const pith_param_info *info, const char *value, 
                                 pith_error *err)
 {
     char *end = NULL;
-    errno = 0;
+    const locale_t before = pith__locale_enter();
     const double number = strtod(value, &end);
+    pith__locale_leave(before);
     const bool is_int = info->type == PITH_PARAM_INT;
     const size_t plain = strspn(value, "+-.0123456789eE");
     if (end == value || *end != '\0' || value[plain] != '\0') {

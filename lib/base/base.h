@@ -8,6 +8,7 @@
 
 #include "pith/pith.h"
 
+#include <locale.h>
 #include <stdarg.h>
 
 /* ---- errors ------------------------------------------------------------- */
@@ -153,7 +154,7 @@ void pith__parallel(unsigned threads, size_t count, pith__parallel_fn fn, void *
 /* Processors this process may run on, at least 1. */
 unsigned pith__threads_available(void);
 
-/* ---- files, time -------------------------------------------------------- */
+/* ---- files, locale, time ------------------------------------------------- */
 
 /* A whole file, read-only. */
 typedef struct pith__file {
@@ -164,6 +165,13 @@ typedef struct pith__file {
 /* Maps `path`. E_IO names the path and the reason; a folder is E_IO too. */
 PITH_NODISCARD pith_status pith__file_open(const char *path, pith__file *out, pith_error *err);
 void pith__file_close(pith__file *file);
+
+/*
+ * Puts this thread into the C locale until pith__locale_leave(): the program may have set one in
+ * which 0.5 is written "0,5", and neither our parameters nor our output follow it.
+ */
+locale_t pith__locale_enter(void);
+void pith__locale_leave(locale_t before);
 
 /* Seconds of a clock that never goes back. */
 double pith__seconds(void);

@@ -48,16 +48,20 @@ pith_status pith__buf_append_text(pith__buf *buf, const char *text, pith_error *
 pith_status pith__buf_printf(pith__buf *buf, pith_error *err, const char *format, ...)
 {
     va_list args;
+    const locale_t before = pith__locale_enter();
     va_start(args, format);
     const int length = vsnprintf(NULL, 0, format, args);
     va_end(args);
+    pith__locale_leave(before);
     if (length < 0) {
         return pith__fail(err, PITH_E_INTERNAL, "cannot format \"%s\"", format);
     }
     PITH__TRY(pith__buf_reserve(buf, (size_t)length, err));
+    const locale_t again = pith__locale_enter();
     va_start(args, format);
     (void)vsnprintf(buf->data + buf->size, (size_t)length + 1, format, args);
     va_end(args);
+    pith__locale_leave(again);
     buf->size += (size_t)length;
     return PITH_OK;
 }

@@ -1,5 +1,5 @@
 /*
- * system.c: log, threads, files and the clock.
+ * system.c: log, threads, files, locale and the clock.
  */
 #include "base/base.h"
 
@@ -87,6 +87,20 @@ void pith__file_close(pith__file *file)
         (void)munmap((void *)(uintptr_t)file->data, file->size);
     }
     *file = (pith__file){NULL, 0};
+}
+
+locale_t pith__locale_enter(void)
+{
+    /* for "C", glibc hands out an object of its own: nothing to release, no failure */
+    const locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    return plain == (locale_t)0 ? plain : uselocale(plain);
+}
+
+void pith__locale_leave(locale_t before)
+{
+    if (before != (locale_t)0) {
+        (void)uselocale(before);
+    }
 }
 
 double pith__seconds(void)

@@ -7,6 +7,7 @@
 
 #include "golden_json.h"
 
+#include <locale.h>
 #include <math.h>
 
 static pith_model *open_model(const char *path, pith_precision precision)
@@ -449,6 +450,36 @@ static void every_parameter_checks_its_value(void **state)
     pith_model_free(model);
 }
 
+/*
+ * Bug: numbers were read with the program's locale. Where that has a decimal comma, the default
+ * rate of 0.5 was refused: an assertion in one build, a rate of 0 in another.
+ */
+static void a_decimal_comma_changes_nothing(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "de_DE", "fr_FR.UTF-8"};
+    locale_t comma = (locale_t)0;
+    for (size_t i = 0; i < 4 && comma == (locale_t)0; i++) {
+        comma = newlocale(LC_ALL_MASK, names[i], (locale_t)0);
+    }
+    if (comma == (locale_t)0) {
+        print_message("no locale with a decimal comma is installed\n");
+        skip();
+    }
+    const locale_t before = uselocale(comma);
+    pith_model *model =
+        open_model(test_path("golden", "models/llama_gqa.gguf"), PITH_PRECISION_AUTO);
+    pith_ctx *ctx = new_ctx(model);
+    pith_error err = {0};
+    set(ctx, "rate", "0.25");
+    assert_status(pith_ctx_set(ctx, "rate", "0,25", &err), PITH_E_ARGUMENT);
+    assert_int_equal(localeconv()->decimal_point[0], ',');
+    pith_ctx_free(ctx);
+    pith_model_free(model);
+    (void)uselocale(before);
+    freelocale(comma);
+}
+
 /* ---- inputs at the edges ---------------------------------------------------------------------------- */
 
 static void edges_of_the_input(void **state)
@@ -608,6 +639,7 @@ int main(void)
         cmocka_unit_test(budgets_are_exact_in_the_tokens_asked_for),
         cmocka_unit_test(paper_mode_keeps_the_mass_asked_for),
         cmocka_unit_test(every_parameter_checks_its_value),
+        cmocka_unit_test(a_decimal_comma_changes_nothing),
         cmocka_unit_test(edges_of_the_input),
         cmocka_unit_test(files_that_are_no_models),
         cmocka_unit_test(scores_cover_the_text_once),
