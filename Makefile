@@ -3,18 +3,21 @@ PRESET ?= release
 BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
 
-.PHONY: all setup build demo test check lint bench fuzz install help clean
+.PHONY: all setup configure build demo test check lint bench fuzz install help clean
 all: build
 
 setup: ## install the Debian packages that are missing
 	@tools/setup.sh
 
-build: setup ## configure and build (PRESET=release|dev|asan|clang)
-	@cmake --preset $(PRESET) > $(if $(wildcard build),build,/tmp)/pith-configure.log 2>&1 || \
-		{ cat $(if $(wildcard build),build,/tmp)/pith-configure.log; exit 1; }
+configure: setup
+	@mkdir -p build
+	@cmake --preset $(PRESET) > build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
+
+build: configure ## configure and build (PRESET=release|dev|asan|clang)
 	@cmake --build $(BUILD) -j $(JOBS)
 
-demo: build ## compress a real prompt with the built-in model
+demo: configure ## compress a real prompt with the built-in model
+	@cmake --build $(BUILD) -j $(JOBS) --target pith_cli
 	@tools/demo.sh $(BUILD)
 
 test: build ## build and run every test
@@ -39,7 +42,7 @@ fuzz: ## 60 seconds of libFuzzer for every target
 	@tools/fuzz.sh build/fuzz
 
 install: build ## install program, library, header, man page (DESTDIR, PREFIX)
-	@cmake --install $(BUILD) $(if $(PREFIX),--prefix $(PREFIX))
+	@cmake --install $(BUILD) $(if $(PREFIX),--prefix '$(PREFIX)')
 
 clean: ## remove the build folder
 	@rm -rf build

@@ -52,16 +52,13 @@ typedef struct cli_settings {
     const char *mark;
     uint32_t precision; /* pith_precision */
     uint32_t color;     /* cli_color */
-    cli_switch json, jsonl, heat, progress, verbose, dropped, help, version;
+    cli_switch json, jsonl, units, heat, progress, verbose, dropped, help, version;
     pith_bench_options bench;
     cli_assignment *assignments; /* owned */
     size_t assignment_count;
     const char *operands[2];
     size_t operand_count;
 } cli_settings;
-
-/* The value a parameter will have: the last one given, else its default; "" if there is none. */
-const char *cli_settings_param(const cli_settings *settings, const char *name);
 
 void cli_settings_deinit(cli_settings *settings);
 
@@ -297,6 +294,10 @@ int cli_engine_open(const cli_settings *settings, cli_engine *out);
 
 /* All parameters as the settings say. Reports errors; an exit code. */
 int cli_engine_configure(cli_engine *engine, const cli_settings *settings);
+
+/* The parameter's value as it holds now, in `value`; "" for a list. */
+const char *cli_engine_param(const cli_engine *engine, const char *name,
+                             char value[PITH_VALUE_SIZE]);
 
 void cli_engine_close(cli_engine *engine);
 

@@ -21,6 +21,13 @@ static void write_string_member(FILE *file, const char *key, const char *value)
     cli_json_string(file, value, strlen(value));
 }
 
+/* What holds for this text: a record may have set its own. */
+static void write_param_member(FILE *file, const cli_engine *engine, const char *name)
+{
+    char value[PITH_VALUE_SIZE];
+    write_string_member(file, name, cli_engine_param(engine, name, value));
+}
+
 static void write_ranges(FILE *file, const pith_result *result)
 {
     size_t count = 0;
@@ -52,15 +59,31 @@ static void write_stats(FILE *file, const pith_stats *stats)
     (void)fputc('}', file);
 }
 
+/* All units, kept or not, with what they were judged by. */
+static void write_units(FILE *file, const pith_result *result)
+{
+    size_t count = 0;
+    const pith_unit *units = pith_result_units(result, &count);
+    (void)fputs(",\"units\":[", file);
+    for (size_t i = 0; i < count; i++) {
+        (void)fprintf(file, "%s{\"start\":%zu,\"end\":%zu,\"nats\":", i == 0 ? "" : ",",
+                      units[i].start, units[i].end);
+        cli_json_number(file, (double)units[i].nats, 6);
+        (void)fprintf(file, ",\"tokens\":%u,\"kept\":%s,\"protected\":%s}", units[i].tokens,
+                      units[i].kept ? "true" : "false", units[i].is_protected ? "true" : "false");
+    }
+    (void)fputc(']', file);
+}
+
 /* Everything between the braces. */
 static void write_members(FILE *file, const cli_engine *engine, const cli_settings *settings,
                           const pith_result *result)
 {
     const pith_stats stats = pith_result_stats(result);
     cli_json_text(file, "text", pith_result_text(result), pith_result_size(result));
-    write_string_member(file, "method", cli_settings_param(settings, "method"));
-    write_string_member(file, "mode", cli_settings_param(settings, "mode"));
-    write_string_member(file, "level", cli_settings_param(settings, "level"));
+    write_param_member(file, engine, "method");
+    write_param_member(file, engine, "mode");
+    write_param_member(file, engine, "level");
     write_string_member(file, "model", engine->model_name);
     (void)fputs(",\"rate\":", file);
     cli_json_number(file, rate_of(stats.source_tokens, stats.kept_tokens), 9);
@@ -69,6 +92,9 @@ static void write_members(FILE *file, const cli_engine *engine, const cli_settin
     write_string_member(file, "counted_with", engine->counter_name);
     write_ranges(file, result);
     write_stats(file, &stats);
+    if (settings->units == CLI_YES) {
+        write_units(file, result);
+    }
 }
 
 /* A cli_record_fn. */
@@ -98,10 +124,13 @@ static void print_statistics(const cli_job *job, const pith_stats *stats)
         return;
     }
     const double rate = rate_of(stats->source_tokens, stats->kept_tokens);
+    char method[PITH_VALUE_SIZE];
+    char level[PITH_VALUE_SIZE];
     cli_message("%zu -> %zu tokens (rate %.3f, %.2fx) in %.2f s, %s, level %s",
                 stats->source_tokens, stats->kept_tokens, rate, rate > 0.0 ? 1.0 / rate : 0.0,
                 stats->score_seconds + stats->select_seconds,
-                cli_settings_param(settings, "method"), cli_settings_param(settings, "level"));
+                cli_engine_param(&job->engine, "method", method),
+                cli_engine_param(&job->engine, "level", level));
     if (settings->verbose == CLI_YES) {
         cli_message("%zu of %zu units kept, %zu protected; %zu tokens scored, %zu forwarded; "
                     "model %.3f s, the rest %.3f s",
@@ -114,17 +143,19 @@ static pith_status write_pictures(const cli_job *job, const pith_result *result,
 {
     const cli_input *input = &job->input;
     size_t count = 0;
+    size_t range_count = 0;
     const pith_unit *units = pith_result_units(result, &count);
+    const pith_range *ranges = pith_result_ranges(result, &range_count);
     pith_status status = PITH_OK;
     if (job->settings->heat == CLI_YES) {
         FILE *file = cli_job_heat_file(job);
-        status = pith_render_ansi(input->data, input->size, units, count,
+        status = pith_render_ansi(input->data, input->size, units, count, ranges, range_count,
                                   cli_use_color(job->settings, file), cli_write, file, err);
     }
     if (status == PITH_OK && job->html.file != NULL) {
         const pith_stats stats = pith_result_stats(result);
-        status = pith_render_html(input->data, input->size, units, count, &stats, input->name,
-                                  cli_write, job->html.file, err);
+        status = pith_render_html(input->data, input->size, units, count, ranges, range_count,
+                                  &stats, input->name, cli_write, job->html.file, err);
     }
     return status;
 }

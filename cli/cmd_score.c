@@ -194,12 +194,12 @@ static pith_status write_pictures(const cli_job *job, const pith_scores *scores,
     pith_status status = PITH_OK;
     if (job->settings->heat == CLI_YES) {
         FILE *file = cli_job_heat_file(job);
-        status = pith_render_ansi(input->data, input->size, units, count,
+        status = pith_render_ansi(input->data, input->size, units, count, NULL, 0,
                                   cli_use_color(job->settings, file), cli_write, file, err);
     }
     if (status == PITH_OK && job->html.file != NULL) {
-        status = pith_render_html(input->data, input->size, units, count, NULL, input->name,
-                                  cli_write, job->html.file, err);
+        status = pith_render_html(input->data, input->size, units, count, NULL, 0, NULL,
+                                  input->name, cli_write, job->html.file, err);
     }
     free(units);
     return status;

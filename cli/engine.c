@@ -42,6 +42,12 @@ int cli_engine_configure(cli_engine *engine, const cli_settings *settings)
     return 0;
 }
 
+const char *cli_engine_param(const cli_engine *engine, const char *name,
+                             char value[PITH_VALUE_SIZE])
+{
+    return pith_ctx_get(engine->ctx, name, value, PITH_VALUE_SIZE, NULL) == PITH_OK ? value : "";
+}
+
 static int open_counter(cli_engine *engine, const cli_settings *settings)
 {
     pith_error err;

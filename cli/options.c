@@ -55,6 +55,8 @@ static const cli_option own_options[] = {
     SWITCH("json", 0, TEXT_IN | CLI_INSPECT | CLI_BENCH, json, "Print one JSON object."),
     SWITCH("jsonl", 0, TEXT_IN, jsonl,
            "Read one JSON object with id and text per line, print one per line, in their order."),
+    SWITCH("units", 0, CLI_COMPRESS, units,
+           "Add all units, kept or not, with their self-information to the JSON object."),
     SWITCH("heat", 0, TEXT_IN, heat,
            "Print a heat map instead of the result, or to standard error when the result goes to "
            "a file."),
@@ -66,7 +68,8 @@ static const cli_option own_options[] = {
     SHAPE("layers", 0, "12", bench.layers, "Layers of the model."),
     SHAPE("width", 0, "768", bench.width, "Size of a hidden state."),
     SHAPE("heads", 0, "12", bench.heads, "Attention heads."),
-    SHAPE("kv-heads", 0, "12", bench.kv_heads, "Heads of keys and values."),
+    SHAPE("kv-heads", 0, "", bench.kv_heads,
+          "Heads of keys and values. Default: as many as heads."),
     SHAPE("ff", 0, "2048", bench.ff, "Size of the feed-forward layer."),
     SHAPE("vocab", 0, "32000", bench.vocabulary, "Size of the vocabulary."),
     SHAPE("window", 0, "512", bench.window, "Tokens of a sequence."),

@@ -23,21 +23,6 @@ typedef struct parser {
     bool *given; /* by index of the option: on the command line */
 } parser;
 
-const char *cli_settings_param(const cli_settings *settings, const char *name)
-{
-    for (size_t i = settings->assignment_count; i > 0; i--) {
-        if (strcmp(settings->assignments[i - 1].param->name, name) == 0) {
-            return settings->assignments[i - 1].value;
-        }
-    }
-    for (size_t i = 0; i < pith_param_count(); i++) {
-        if (strcmp(pith_param_at(i)->name, name) == 0) {
-            return pith_param_at(i)->default_value;
-        }
-    }
-    return "";
-}
-
 void cli_settings_deinit(cli_settings *settings)
 {
     free(settings->assignments);

@@ -94,8 +94,8 @@ static void check_selection(const pith__source *source, pith__units *units, size
     FUZZ_CHECK(!pith__select_mass(source, units, share, arena, &kept, NULL));
     check_kept(source, units, &kept);
     const pith__page page = {NULL, NULL, NULL};
-    FUZZ_CHECK(!pith__render_ansi(source, units, budget % 2 == 0, discard, NULL, mem, NULL));
-    FUZZ_CHECK(!pith__render_html(source, units, &page, discard, NULL, mem, NULL));
+    FUZZ_CHECK(!pith__render_ansi(source, units, NULL, budget % 2 == 0, discard, NULL, mem, NULL));
+    FUZZ_CHECK(!pith__render_html(source, units, NULL, &page, discard, NULL, mem, NULL));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) /* NOLINT(*-identifier-naming) */

@@ -10,8 +10,12 @@ cat "$prompt"
 echo
 echo "== pith compress --rate 0.5 --keep-digits examples/prompt.txt"
 echo
-"$pith" compress --rate 0.5 --keep-digits -v "$prompt"
+notes=$(mktemp)
+trap 'rm -f "$notes"' EXIT
+"$pith" compress --rate 0.5 --keep-digits -v "$prompt" 2>"$notes"
 echo
+echo
+cat "$notes"
 echo
 echo "== What went (--heat)"
 echo

@@ -4,11 +4,16 @@ set -u
 cd "$(dirname "$0")/.."
 failed=0
 
-sources=$(git ls-files -co --exclude-standard '*.c' '*.h')
+sources=$(git ls-files -co --exclude-standard '*.c' '*.h') && [ -n "$sources" ] || {
+    echo "lint needs a git checkout" >&2
+    exit 1
+}
 
 if command -v clang-format >/dev/null; then
     # shellcheck disable=SC2086 # a list of files
     clang-format --dry-run -Werror $sources || failed=1
+else
+    echo "lint: clang-format is missing, formatting was not checked (tools/setup.sh lint installs it)"
 fi
 tools/check_layers.sh || failed=1
 tools/check_banned.sh || failed=1

@@ -23,7 +23,7 @@ elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
     as_root="sudo"
 else
     echo "pith needs these packages; please run:" >&2
-    echo "    sudo apt-get install -y$missing" >&2
+    echo "    sudo apt-get update && sudo apt-get install -y --no-install-recommends$missing" >&2
     exit 1
 fi
 echo "installing:$missing"

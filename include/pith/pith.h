@@ -130,8 +130,10 @@ PITH_API int pith_status_exit_code(pith_status status);
  *                            NULL and leave ptr as it was
  *
  * Alignment as malloc. A call that works with several threads (parameter "threads")
- * calls it from several threads at once, as malloc can be. Not covered: what
- * oneDNN, ICU, PCRE2, jansson and the C library allocate.
+ * calls it from several threads at once, as malloc can be. (If the system cannot
+ * start that many threads, gcc's OpenMP ends the process: ask for sane numbers.) Not covered: calls
+ * that have neither a model nor an allocator (rendering, pith_inspect(),
+ * pith_bench()), and what oneDNN, ICU, PCRE2, jansson and the C library allocate.
  */
 typedef struct pith_allocator {
     void *user;
@@ -149,8 +151,8 @@ typedef void (*pith_log_fn)(void *user, pith_log_level level, const char *messag
 
 /*
  * Progress of a long call: `done` of `total` tokens of `stage` ("score", ...).
- * Called now and then from the calling thread. Return false to stop the call
- * with E_CANCELLED.
+ * Called now and then from the calling thread, not necessarily at the end.
+ * Return false to stop the call with E_CANCELLED.
  */
 typedef bool (*pith_progress_fn)(void *user, const char *stage, size_t done, size_t total);
 
@@ -171,7 +173,8 @@ typedef enum pith_precision {
 } pith_precision;
 
 typedef struct pith_model_options {
-    size_t struct_size;              /* sizeof(pith_model_options) */
+    size_t struct_size;              /* sizeof(pith_model_options); a smaller one of an older
+                                        header is taken, what it lacks is as if 0 */
     const pith_allocator *allocator; /* NULL: malloc. Copied; user must outlive the model */
     pith_log_fn log;                 /* NULL: silent */
     void *log_user;
@@ -236,11 +239,23 @@ PITH_API void pith_ctx_free(pith_ctx *ctx);
  * Sets parameter `name` ("rate", "target-tokens", ...) from text. A list
  * parameter ("keep", "keep-regex", "keep-tag") gets one more entry per call.
  * Fails with E_ARGUMENT (no such parameter, not a number, not one of the
- * choices), E_RANGE, E_SYNTAX (a regular expression; err->offset is a byte of
- * `value`) or E_MEMORY. A failed call changes nothing.
+ * choices), E_RANGE, E_SYNTAX or E_UTF8 (a regular expression; err->offset is a
+ * byte of `value`) or E_MEMORY. A failed call changes nothing.
  */
 PITH_API PITH_NODISCARD pith_status pith_ctx_set(pith_ctx *ctx, const char *name, const char *value,
                                                  pith_error *err);
+
+/* Room for the text of any value that is no list. */
+#define PITH_VALUE_SIZE 64
+
+/*
+ * Writes the value of parameter `name` as text that pith_ctx_set() takes, NUL-terminated, in at
+ * most `size` bytes (PITH_VALUE_SIZE are always enough); "" for a number that is not set. Fails
+ * with E_ARGUMENT (no such parameter, or a list) or E_RANGE (`size` is too small); `value` is then
+ * "", unless size is 0.
+ */
+PITH_API PITH_NODISCARD pith_status pith_ctx_get(const pith_ctx *ctx, const char *name, char *value,
+                                                 size_t size, pith_error *err);
 
 /* All parameters back to their defaults, lists emptied; callbacks and counter stay. */
 PITH_API void pith_ctx_reset(pith_ctx *ctx);
@@ -297,7 +312,7 @@ typedef struct pith_unit {
 } pith_unit;
 
 typedef struct pith_stats {
-    size_t source_tokens;  /* of the input, by the counting tokenizer */
+    size_t source_tokens;  /* of the input without its keep tags, by the counting tokenizer */
     size_t kept_tokens;    /* of the output, by the counting tokenizer */
     size_t budget_tokens;  /* what was asked for; SIZE_MAX if the mode has no token budget */
     size_t scored_tokens;  /* scorer's tokens in the input */
@@ -323,9 +338,12 @@ typedef struct pith_stats {
  * same text, parameters, model, build and kind of processor give the same
  * bytes, whatever the number of threads.
  *
- * Fails with E_ARGUMENT, E_UTF8 (err->offset is the bad byte), E_SYNTAX (a
- * keep tag without its partner), E_BUDGET, E_CANCELLED, E_MEMORY or E_BACKEND.
- * After a failure `ctx` is still usable.
+ * Fails with E_ARGUMENT (parameters that exclude each other), E_RANGE (a window
+ * that the model cannot have, a regular expression that takes too many steps, a
+ * text of 4 GiB), E_UTF8 (err->offset is the bad byte), E_SYNTAX (a keep tag
+ * without its partner), E_BUDGET, E_CANCELLED, E_MEMORY, E_BACKEND, or E_CORRUPT
+ * (the model's weights give predictions that are no numbers). After a failure
+ * `ctx` is still usable.
  */
 PITH_API PITH_NODISCARD pith_status pith_compress(pith_ctx *ctx, const char *text, size_t size,
                                                   pith_result **out, pith_error *err);
@@ -381,15 +399,23 @@ PITH_API size_t pith_scores_forwarded(const pith_scores *scores);
  * Heat maps over a text and its units: kept or dropped, self-information as
  * colour. The ANSI form uses 256 colours, or none at all (dropped text between
  * brackets) when `color` is false. The HTML form is one self-contained page,
- * for light and dark, values on hover. Units must be ascending, disjoint and
- * within the text; E_ARGUMENT otherwise. `title` may be NULL, `stats` too.
+ * for light and dark, values on hover. `title` may be NULL, `stats` too.
+ *
+ * ranges  pith_result_ranges(): what of the text is in the output, which is not
+ *         quite the kept units, as white space between them may stay or go.
+ *         NULL: worked out from the units as mode "pith" does.
+ *
+ * Units and ranges must be ascending, disjoint and within the text. Fails with
+ * E_ARGUMENT, E_MEMORY, or E_IO if `write` returns false.
  */
 PITH_API PITH_NODISCARD pith_status pith_render_ansi(const char *text, size_t size,
                                                      const pith_unit *units, size_t count,
+                                                     const pith_range *ranges, size_t range_count,
                                                      bool color, pith_write_fn write, void *user,
                                                      pith_error *err);
 PITH_API PITH_NODISCARD pith_status pith_render_html(const char *text, size_t size,
                                                      const pith_unit *units, size_t count,
+                                                     const pith_range *ranges, size_t range_count,
                                                      const pith_stats *stats, const char *title,
                                                      pith_write_fn write, void *user,
                                                      pith_error *err);
@@ -410,10 +436,14 @@ PITH_API PITH_NODISCARD pith_status pith_tokenizer_open(const char *path,
                                                         pith_tokenizer **out, pith_error *err);
 PITH_API void pith_tokenizer_free(pith_tokenizer *tokenizer);
 
-/* Tokens of `text`, special tokens neither added nor recognised. Fails with E_MEMORY, E_BACKEND. */
+/* Tokens of `text`, special tokens neither added nor recognised. Fails with E_RANGE
+ * (4 GiB or more), E_MEMORY or E_BACKEND. */
 PITH_API PITH_NODISCARD pith_status pith_tokenizer_count(const pith_tokenizer *tokenizer,
                                                          const char *text, size_t size,
                                                          size_t *count, pith_error *err);
+
+/* The tokenizer of `model`, to count with; lives as long as the model, never NULL. */
+PITH_API const pith_tokenizer *pith_model_tokenizer(const pith_model *model);
 
 /* Budgets of `ctx` are in these tokens from now on; NULL: the model's. Borrowed. */
 PITH_API void pith_ctx_set_counter(pith_ctx *ctx, const pith_tokenizer *tokenizer);
@@ -424,7 +454,8 @@ PITH_API void pith_ctx_set_counter(pith_ctx *ctx, const pith_tokenizer *tokenize
 
 /*
  * Describes a GGUF file: metadata, tensors, sizes; as text or as one JSON
- * object. Fails with E_IO or E_CORRUPT (err->offset is a byte of the file).
+ * object. Fails with E_IO, E_CORRUPT or E_UNSUPPORTED (err->offset is a byte of
+ * the file), or E_MEMORY.
  */
 PITH_API PITH_NODISCARD pith_status pith_inspect(const char *path, bool json, pith_write_fn write,
                                                  void *user, pith_error *err);
@@ -450,7 +481,7 @@ typedef struct pith_bench_options {
 typedef struct pith_bench_rate {
     double tokens_per_second; /* scoring, head and NLL included */
     double model_gops;        /* 2 x multiply-adds of our matrix products per second / 1e9 */
-    double gemm_gops;         /* oneDNN alone on the same shapes */
+    double gemm_gops;         /* oneDNN alone on the same shapes: one thread, times the threads */
     double share;             /* model_gops / gemm_gops */
     size_t weight_bytes;
 } pith_bench_rate;
@@ -461,7 +492,12 @@ typedef struct pith_bench_report {
     pith_bench_rate int8;
 } pith_bench_report;
 
-/* Fills every zero field of `options` with the 120M shape. Fails with E_ARGUMENT, E_MEMORY, E_BACKEND. */
+/*
+ * A field of `options` that is 0 counts as that of the 120M shape: 12 layers, d
+ * 768, 12 heads, as many kv heads as heads, ff 2048, vocabulary 32000, windows
+ * of 512 tokens, 4 of them, 3 repetitions, 1 thread. Fails with E_ARGUMENT,
+ * E_MEMORY or E_BACKEND.
+ */
 PITH_API PITH_NODISCARD pith_status pith_bench(const pith_bench_options *options,
                                                pith_bench_report *report, pith_error *err);
 

@@ -10,19 +10,20 @@
 #include "text/text.h"
 #include "token/token.h"
 
+struct pith_tokenizer {
+    pith_allocator mem;
+    pith__tokenizer *tokenizer;
+};
+
 struct pith_model {
     pith_allocator mem;
     pith__log log;
     pith__file file; /* mapped; empty for a model in memory */
     pith__gguf gguf;
     pith__model weights;
+    pith_tokenizer counter; /* what `tokenizer` is to users of pith.h */
     pith__tokenizer *tokenizer;
     char name[128];
-};
-
-struct pith_tokenizer {
-    pith_allocator mem;
-    pith__tokenizer *tokenizer;
 };
 
 /* ---- parameters (params.c) -------------------------------------------------------- */
@@ -74,6 +75,10 @@ void pith__params_deinit(pith__params *params, const pith_allocator *mem);
 /* One value from text; see pith_ctx_set(). Nothing changes on failure. */
 PITH_NODISCARD pith_status pith__params_set(pith__params *params, const pith_allocator *mem,
                                             const char *name, const char *value, pith_error *err);
+
+/* One value as text; see pith_ctx_get(). */
+PITH_NODISCARD pith_status pith__params_get(const pith__params *params, const char *name,
+                                            char *value, size_t size, pith_error *err);
 
 /* ---- context ------------------------------------------------------------------------ */
 

@@ -223,7 +223,7 @@ static pith_status measure(bench *b, const pith__gguf *gguf, pith_precision prec
         const double operations = operations_per_token(&b->o);
         rate->tokens_per_second = (double)tokens / seconds;
         rate->model_gops = operations * rate->tokens_per_second / 1e9;
-        rate->gemm_gops = operations / gemm / 1e9;
+        rate->gemm_gops = (double)b->o.threads * operations / gemm / 1e9;
         rate->share = rate->model_gops / rate->gemm_gops;
         rate->weight_bytes = model.weight_bytes;
         *parameters = model.parameters;
@@ -237,11 +237,12 @@ static pith_status measure(bench *b, const pith__gguf *gguf, pith_precision prec
 
 static void fill_defaults(pith_bench_options *o)
 {
+    const uint32_t heads = o->heads == 0 ? 12 : o->heads;
     const struct {
         uint32_t *field;
         uint32_t value;
     } defaults[] = {
-        {&o->layers, 12}, {&o->width, 768},        {&o->heads, 12},   {&o->kv_heads, 12},
+        {&o->layers, 12}, {&o->width, 768},        {&o->heads, 12},   {&o->kv_heads, heads},
         {&o->ff, 2048},   {&o->vocabulary, 32000}, {&o->window, 512}, {&o->windows, 4},
         {&o->repeat, 3},  {&o->threads, 1},
     };

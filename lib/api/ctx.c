@@ -8,6 +8,8 @@
 /* Windows above this cost more in attention than they add in context. */
 #define WINDOW_MAX 2048
 
+_Static_assert(PITH__TOKEN_NONE == PITH__NO_TARGET, "a tokenizer without BOS scores without BOS");
+
 /* ---- context ------------------------------------------------------------------------------ */
 
 pith_status pith_ctx_new(const pith_model *model, pith_ctx **out, pith_error *err)
@@ -42,6 +44,12 @@ pith_status pith_ctx_set(pith_ctx *ctx, const char *name, const char *value, pit
     PITH__TRY(pith__params_set(&ctx->params, &ctx->model->mem, name, value, err));
     forget_rules(ctx);
     return PITH_OK;
+}
+
+pith_status pith_ctx_get(const pith_ctx *ctx, const char *name, char *value, size_t size,
+                         pith_error *err)
+{
+    return pith__params_get(&ctx->params, name, value, size, err);
 }
 
 void pith_ctx_reset(pith_ctx *ctx)

@@ -28,7 +28,8 @@ static json_t *json_of_scalar(const pith__gguf_kv *kv)
     case PITH__GGUF_VALUE_U16:
     case PITH__GGUF_VALUE_U32:
     case PITH__GGUF_VALUE_U64:
-        return json_integer((json_int_t)kv->value.u);
+        return kv->value.u <= INT64_MAX ? json_integer((json_int_t)kv->value.u)
+                                        : json_real((double)kv->value.u);
     case PITH__GGUF_VALUE_I8:
     case PITH__GGUF_VALUE_I16:
     case PITH__GGUF_VALUE_I32:

@@ -9,18 +9,28 @@
 
 /* ---- model ------------------------------------------------------------------------------ */
 
-static pith_status new_model(const pith_model_options *options, pith_model **out, pith_error *err)
+/* An empty model as the options ask for it. */
+static pith_status new_model(const pith_model_options *options, pith_model **out,
+                             pith_precision *precision, pith_error *err)
 {
-    const pith_model_options none = {.struct_size = sizeof none};
-    const pith_model_options *o = options == NULL ? &none : options;
-    if (o->struct_size != sizeof *o) {
-        return pith__fail(err, PITH_E_ARGUMENT, "pith_model_options: struct_size is %zu, not %zu",
-                          o->struct_size, sizeof *o);
+    pith_model_options o = {.struct_size = sizeof o};
+    if (options != NULL) {
+        if (options->struct_size < sizeof o.struct_size || options->struct_size > sizeof o) {
+            return pith__fail(err, PITH_E_ARGUMENT,
+                              "pith_model_options: struct_size is %zu, not at most %zu",
+                              options->struct_size, sizeof o);
+        }
+        memcpy(&o, options, options->struct_size);
     }
-    const pith_allocator *mem = o->allocator == NULL ? &pith__allocator_default : o->allocator;
+    if (o.precision > PITH_PRECISION_INT8) {
+        return pith__fail(err, PITH_E_ARGUMENT, "pith_model_options: no precision %d",
+                          (int)o.precision);
+    }
+    const pith_allocator *mem = o.allocator == NULL ? &pith__allocator_default : o.allocator;
     PITH__TRY(pith__alloc_zero(mem, 1, sizeof **out, out, err));
     (*out)->mem = *mem;
-    (*out)->log = (pith__log){o->log, o->log_user};
+    (*out)->log = (pith__log){o.log, o.log_user};
+    *precision = o.precision;
     return PITH_OK;
 }
 
@@ -44,6 +54,7 @@ static pith_status load(pith_model *model, const void *data, size_t size, pith_p
         return pith__fail(err, PITH_E_CORRUPT, "the tokenizer has %u tokens, the model %u", tokens,
                           model->weights.config.vocabulary);
     }
+    model->counter = (pith_tokenizer){model->mem, model->tokenizer};
     copy_name(model);
     if (model->weights.precision == PITH_PRECISION_INT8 &&
         model->weights.ops->weight_limit() < 127) {
@@ -58,9 +69,9 @@ pith_status pith_model_open_memory(const void *data, size_t size, const pith_mod
 {
     pith_model *model = NULL;
     *out = NULL;
-    PITH__TRY(new_model(options, &model, err));
+    pith_precision precision = PITH_PRECISION_AUTO;
+    PITH__TRY(new_model(options, &model, &precision, err));
     assert(model != NULL);
-    const pith_precision precision = options == NULL ? PITH_PRECISION_AUTO : options->precision;
     const pith_status status = load(model, data, size, precision, err);
     if (status != PITH_OK) {
         pith_model_free(model);
@@ -164,6 +175,11 @@ void pith_tokenizer_free(pith_tokenizer *tokenizer)
     pith__tokenizer_free(tokenizer->tokenizer);
     const pith_allocator mem = tokenizer->mem;
     pith__free(&mem, tokenizer, 1, sizeof *tokenizer);
+}
+
+const pith_tokenizer *pith_model_tokenizer(const pith_model *model)
+{
+    return &model->counter;
 }
 
 pith_status pith_tokenizer_count(const pith_tokenizer *tokenizer, const char *text, size_t size,

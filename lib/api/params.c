@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -250,6 +251,61 @@ pith_status pith__params_set(pith__params *params, const pith_allocator *mem, co
         return append_text(field, mem, value, err);
     }
     return pith__fail(err, PITH_E_INTERNAL, "parameter %s has no type", name);
+}
+
+/* Choice `index` of "a|b|c", which has that many. */
+static void print_choice(const char *choices, int index, char out[PITH_VALUE_SIZE])
+{
+    for (; index > 0; index--) {
+        choices += strcspn(choices, "|") + 1;
+    }
+    const size_t length = strcspn(choices, "|");
+    assert(length < PITH_VALUE_SIZE);
+    memcpy(out, choices, length);
+    out[length] = '\0';
+}
+
+/* The fewest digits that read back as the same number; nothing for one that was not given. */
+static void print_number(double number, char out[PITH_VALUE_SIZE])
+{
+    const locale_t before = pith__locale_enter();
+    bool same = number < 0.0;
+    out[0] = '\0';
+    for (int digits = 6; !same && digits <= 17; digits++) {
+        (void)snprintf(out, PITH_VALUE_SIZE, "%.*g", digits, number);
+        same = strtod(out, NULL) == number;
+    }
+    pith__locale_leave(before);
+}
+
+pith_status pith__params_get(const pith__params *params, const char *name, char *value, size_t size,
+                             pith_error *err)
+{
+    const param *p = find(name);
+    char text[PITH_VALUE_SIZE] = "";
+    if (size > 0) {
+        value[0] = '\0';
+    }
+    if (p == NULL || p->info.type == PITH_PARAM_LIST) {
+        return pith__fail(
+            err, PITH_E_ARGUMENT,
+            p == NULL ? "no parameter is called \"%s\"" : "%s: a list has no one value", name);
+    }
+    const void *field = (const unsigned char *)params + p->field;
+    if (p->info.type == PITH_PARAM_ENUM) {
+        print_choice(p->info.choices, *(const int *)field, text);
+    } else if (p->info.type == PITH_PARAM_FLAG) {
+        (void)snprintf(text, sizeof text, "%s", *(const bool *)field ? "true" : "false");
+    } else {
+        print_number(*(const double *)field, text);
+    }
+    const size_t length = strlen(text);
+    if (length >= size) {
+        return pith__fail(err, PITH_E_RANGE, "%s: the value takes %zu bytes, there are %zu", name,
+                          length + 1, size);
+    }
+    memcpy(value, text, length + 1);
+    return PITH_OK;
 }
 
 void pith__params_init(pith__params *params)

@@ -82,12 +82,14 @@ typedef struct pith__kept {
  * The text of the units whose `kept` is set, by the glue rule:
  *
  * - Where units between two kept ones were dropped and a line break with them,
- *   lines stay apart: that line break stays (the empty line, if it was one),
- *   unless the output has one there anyway, and white space at the start of
- *   what follows goes.
+ *   lines stay apart: the first empty line among them stays, or else the first
+ *   line break, unless the output has one there anyway, and white space at the
+ *   start of what follows goes.
  * - Where white space without a line break was dropped and neither neighbouring
  *   byte of the output is white space, its first character stays, so that words
  *   never fuse. Where the dropped text has none, none is added.
+ * - A unit of white space alone that follows a dropped one counts as dropped
+ *   here, unless it is protected: it would pile up with what stays anyway.
  * - Where units before the first kept one (after the last one) were dropped,
  *   its leading (trailing) white space without line breaks goes too, unless the
  *   unit is protected. A unit that this empties gets `kept` false.
@@ -197,9 +199,13 @@ PITH_NODISCARD pith_status pith__select_official(const pith__source *source,
 
 /* ---- heat maps (render_ansi.c, render_html.c) ------------------------------------- */
 
-/* pith_render_ansi() of pith.h. Memory: `mem`, released before return. */
+/*
+ * pith_render_ansi() of pith.h. `kept`: its ranges are the output; NULL: they are worked out by the
+ * glue rule. Memory: `mem`, released before return.
+ */
 PITH_NODISCARD pith_status pith__render_ansi(const pith__source *source, const pith__units *units,
-                                             bool color, pith_write_fn write, void *user,
+                                             const pith__kept *kept, bool color,
+                                             pith_write_fn write, void *user,
                                              const pith_allocator *mem, pith_error *err);
 
 /* What the head of the page says; every field may be NULL. */
@@ -209,10 +215,10 @@ typedef struct pith__page {
     const pith_stats *stats;
 } pith__page;
 
-/* pith_render_html() of pith.h. Memory: `mem`, released before return. */
+/* pith_render_html() of pith.h; `kept` as above. Memory: `mem`, released before return. */
 PITH_NODISCARD pith_status pith__render_html(const pith__source *source, const pith__units *units,
-                                             const pith__page *head, pith_write_fn write,
-                                             void *user, const pith_allocator *mem,
-                                             pith_error *err);
+                                             const pith__kept *kept, const pith__page *head,
+                                             pith_write_fn write, void *user,
+                                             const pith_allocator *mem, pith_error *err);
 
 #endif /* PITH_HARD_HARD_H */

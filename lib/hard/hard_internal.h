@@ -75,14 +75,14 @@ typedef struct pith__heat {
     double *nats; /* all known ones, ascending */
     size_t known;
     double cuts[PITH__HEAT_CLASSES - 1]; /* deciles; NaN if nothing is known */
-    pith_range *ranges;                  /* the output by the glue rule */
+    pith_range *ranges;                  /* the output */
     size_t range_count;
 } pith__heat;
 
-/* Reads `units` and changes nothing. Fails with E_MEMORY and leaves nothing to release. */
+/* `kept` (NULL: by the glue rule) is the output. Changes nothing. Fails with E_MEMORY and leaves nothing to release. */
 PITH_NODISCARD pith_status pith__heat_init(pith__heat *heat, const pith__source *source,
-                                           const pith__units *units, const pith_allocator *mem,
-                                           pith_error *err);
+                                           const pith__units *units, const pith__kept *kept,
+                                           const pith_allocator *mem, pith_error *err);
 void pith__heat_deinit(pith__heat *heat);
 
 /* 0 (least informative tenth of the units) to 9; -1 for NaN. */

@@ -25,6 +25,17 @@ static pith_status collect_nats(pith__heat *heat, pith_error *err)
     return PITH_OK;
 }
 
+static pith_status copy_ranges(pith__heat *heat, const pith__kept *kept, pith_error *err)
+{
+    const size_t count = kept->range_count;
+    PITH__TRY(pith__alloc(&heat->mem, count, sizeof *heat->ranges, &heat->ranges, err));
+    heat->range_count = count;
+    if (count > 0) {
+        memcpy(heat->ranges, kept->ranges, count * sizeof *heat->ranges);
+    }
+    return PITH_OK;
+}
+
 static pith_status collect_ranges(pith__heat *heat, pith_error *err)
 {
     const pith__extent extent = pith__kept_extent(heat->source, heat->units);
@@ -38,11 +49,12 @@ static pith_status collect_ranges(pith__heat *heat, pith_error *err)
 }
 
 pith_status pith__heat_init(pith__heat *heat, const pith__source *source, const pith__units *units,
-                            const pith_allocator *mem, pith_error *err)
+                            const pith__kept *kept, const pith_allocator *mem, pith_error *err)
 {
     *heat = (pith__heat){.source = source, .units = units, .mem = *mem};
     PITH__TRY(collect_nats(heat, err));
-    const pith_status status = collect_ranges(heat, err);
+    const pith_status status =
+        kept == NULL ? collect_ranges(heat, err) : copy_ranges(heat, kept, err);
     if (status != PITH_OK) {
         pith__heat_deinit(heat);
     }

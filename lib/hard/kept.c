@@ -105,38 +105,64 @@ pith__extent pith__kept_extent(const pith__source *source, const pith__units *un
 
 /* ---- the walk ---------------------------------------------------------------------- */
 
+/* What dropped text leaves behind; the stronger stays. */
+typedef enum gap_kind { GAP_NOTHING, GAP_SPACE, GAP_BREAK, GAP_EMPTY_LINE } gap_kind;
+
 /* What was dropped since the last kept unit, and the white space that may stand for it. */
 typedef struct gap {
-    bool found;
-    bool is_break;
+    bool is_open; /* something was dropped */
+    gap_kind kind;
     pith_range space;
+    pith_range line; /* the last line break and the white space after it; empty: none yet */
 } gap;
 
-/* A line break at once followed by another is an empty line, which stays one. */
-static size_t empty_line_end(const pith__source *source, size_t end, size_t limit)
+/* White space that is a character by itself. A line break that only such parts from the one before
+ * ends an empty line, in whichever units the two are. */
+static void gap_take(gap *between, pith__span_kind white, pith_range range)
 {
-    size_t second = 0;
-    if (end < limit && space_at(source, end, limit, &second) == PITH__SPAN_BREAK &&
-        pith__hard_is_boundary(source, second)) {
-        return second;
+    const bool goes_on = between->line.end == range.start && between->line.end > 0;
+    if (white == PITH__SPAN_SPACE) {
+        between->line.end = goes_on ? range.end : between->line.end;
     }
-    return end;
+    if (white == PITH__SPAN_SPACE && between->kind < GAP_SPACE) {
+        between->kind = GAP_SPACE;
+        between->space = range;
+    }
+    if (white == PITH__SPAN_BREAK) {
+        const gap_kind kind = goes_on ? GAP_EMPTY_LINE : GAP_BREAK;
+        between->line = (pith_range){goes_on ? between->line.start : range.start, range.end};
+        between->space = kind > between->kind ? between->line : between->space;
+        between->kind = kind > between->kind ? kind : between->kind;
+    }
 }
 
-/* Looks for the first line break, or else the first white space, that is a character by itself. */
 static void gap_add(gap *between, const pith__source *source, const pith_unit *unit)
 {
-    for (size_t at = unit->start; at < unit->end && !between->is_break;) {
+    between->is_open = true;
+    for (size_t at = unit->start; at < unit->end && between->kind < GAP_EMPTY_LINE;) {
         size_t end = 0;
-        const pith__span_kind kind = space_at(source, at, unit->end, &end);
-        const bool is_break = kind == PITH__SPAN_BREAK;
-        const bool better = is_break || (kind == PITH__SPAN_SPACE && !between->found);
-        if (better && pith__hard_is_boundary(source, at) && pith__hard_is_boundary(source, end)) {
-            const size_t stop = is_break ? empty_line_end(source, end, unit->end) : end;
-            *between = (gap){.found = true, .is_break = is_break, .space = {at, stop}};
+        const pith__span_kind white = space_at(source, at, unit->end, &end);
+        if (pith__hard_is_boundary(source, at) && pith__hard_is_boundary(source, end)) {
+            gap_take(between, white, (pith_range){at, end});
         }
         at = end;
     }
+}
+
+/* White space that nobody asked for, after dropped text, is part of the gap: it would pile up. */
+static bool joins_gap(const gap *between, const pith__source *source, const pith_unit *unit)
+{
+    if (!between->is_open || unit->is_protected) {
+        return false;
+    }
+    for (size_t at = unit->start; at < unit->end;) {
+        size_t end = 0;
+        if (space_at(source, at, unit->end, &end) == PITH__SPAN_WORD) {
+            return false;
+        }
+        at = end;
+    }
+    return true;
 }
 
 /* Puts what must stay of a gap in front of `range`, which loses its white space at a new line. */
@@ -144,13 +170,14 @@ static void glue(pith__kept_sink *sink, const pith__source *source, const gap *b
                  pith_range *range, bool is_protected)
 {
     const pith__span_kind before = space_last(source, sink->last);
-    const pith__span_kind after = space_first(source, *range);
-    if (between->is_break) {
-        if (before != PITH__SPAN_BREAK && after != PITH__SPAN_BREAK) {
-            pith__kept_sink_add(sink, source, between->space);
-        }
-        range->start = is_protected ? range->start : trim_start(source, *range);
-    } else if (between->found && before == PITH__SPAN_WORD && after == PITH__SPAN_WORD) {
+    if (!is_protected && (between->kind >= GAP_BREAK || before == PITH__SPAN_BREAK)) {
+        range->start = trim_start(source, *range);
+    }
+    const bool is_empty = range->start == range->end;
+    const pith__span_kind after = is_empty ? PITH__SPAN_WORD : space_first(source, *range);
+    const bool at_word = before == PITH__SPAN_WORD && after == PITH__SPAN_WORD;
+    const bool at_line = before != PITH__SPAN_BREAK && after != PITH__SPAN_BREAK;
+    if (between->kind >= GAP_BREAK ? at_line : between->kind == GAP_SPACE && at_word) {
         pith__kept_sink_add(sink, source, between->space);
     }
 }
@@ -185,14 +212,14 @@ void pith__kept_walk(const pith__source *source, const pith__units *units,
     gap between = {0};
     for (size_t i = extent->first; i < extent->last; i++) {
         const pith_unit *unit = &units->items[i];
-        if (!unit->kept) {
+        if (!unit->kept || joins_gap(&between, source, unit)) {
             if (sink->range_count > 0) {
                 gap_add(&between, source, unit);
             }
             continue;
         }
         pith_range range = clip(unit, extent);
-        if (between.found) {
+        if (between.is_open) {
             glue(sink, source, &between, &range, unit->is_protected);
             between = (gap){0};
         }

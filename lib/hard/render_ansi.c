@@ -111,12 +111,12 @@ static void paint(painter *p, const pith__segment *segment, int style)
     }
 }
 
-pith_status pith__render_ansi(const pith__source *source, const pith__units *units, bool color,
-                              pith_write_fn write, void *user, const pith_allocator *mem,
-                              pith_error *err)
+pith_status pith__render_ansi(const pith__source *source, const pith__units *units,
+                              const pith__kept *kept, bool color, pith_write_fn write, void *user,
+                              const pith_allocator *mem, pith_error *err)
 {
     pith__heat heat;
-    PITH__TRY(pith__heat_init(&heat, source, units, mem, err));
+    PITH__TRY(pith__heat_init(&heat, source, units, kept, mem, err));
     painter p = {.out = {.write = write, .user = user}, .heat = &heat, .color = color};
     pith__segments segments = {.heat = &heat};
     pith__segment segment;

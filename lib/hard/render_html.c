@@ -439,11 +439,11 @@ static void put_main(page *p)
 }
 
 pith_status pith__render_html(const pith__source *source, const pith__units *units,
-                              const pith__page *head, pith_write_fn write, void *user,
-                              const pith_allocator *mem, pith_error *err)
+                              const pith__kept *kept, const pith__page *head, pith_write_fn write,
+                              void *user, const pith_allocator *mem, pith_error *err)
 {
     pith__heat heat;
-    PITH__TRY(pith__heat_init(&heat, source, units, mem, err));
+    PITH__TRY(pith__heat_init(&heat, source, units, kept, mem, err));
     page p = {.out = {.write = write, .user = user}, .heat = &heat, .head = head};
     put_head(&p);
     put_figure(&p);

@@ -88,6 +88,10 @@ static pith_status read_config(const loader *l)
     PITH__TRY(get_size(l, "llama.embedding_length", WIDTH_MAX, &c->width));
     PITH__TRY(get_size(l, "llama.feed_forward_length", WIDTH_MAX, &c->ff));
     PITH__TRY(get_size(l, "llama.context_length", CONTEXT_MAX, &c->context));
+    if (c->context < 2) {
+        return pith__fail(l->err, PITH_E_UNSUPPORTED,
+                          "llama.context_length is 1: nothing to predict");
+    }
     PITH__TRY(get_size(l, "llama.attention.head_count", c->width, &c->heads));
     PITH__TRY(get_size_or(l, "llama.attention.head_count_kv", c->heads, c->heads, &c->kv_heads));
     PITH__TRY(
@@ -142,6 +146,10 @@ static pith_status load_floats(const loader *l, const char *name, size_t rows, s
     const pith__gguf_tensor *tensor = NULL;
     PITH__TRY(find_tensor(l, name, rows, cols, &tensor));
     l->model->weight_bytes += (size_t)tensor->elements * sizeof(float);
+    if (tensor->type == PITH__GGUF_TYPE_I8) {
+        return pith__fail_at(l->err, PITH_E_UNSUPPORTED, tensor->offset,
+                             "tensor %s: a vector in int8 has no scale", name);
+    }
     if (aligned_f32(tensor)) {
         *out = (const float *)(const void *)tensor->data;
         return PITH_OK;
@@ -346,8 +354,12 @@ static pith_status load_weights(const loader *l)
     if (separate) {
         model->parameters += model->embedding.elements;
     }
-    return load_matrix(l, separate ? "output" : "token_embd", c->vocabulary, c->width,
-                       &model->head);
+    PITH__TRY(
+        load_matrix(l, separate ? "output" : "token_embd", c->vocabulary, c->width, &model->head));
+    /* rows of the embedding are read as they are stored; only a tied head in that form is the same */
+    const void *head = model->head.f32 != NULL ? (const void *)model->head.f32 : model->head.i8;
+    model->weight_bytes += head == model->embedding.data ? 0 : model->embedding.size;
+    return PITH_OK;
 }
 
 pith_status pith__model_load(const pith__gguf *gguf, pith_precision precision,

@@ -48,6 +48,13 @@ static part part_at(size_t total, size_t block, size_t index)
     return (part){first, total - first < size ? total - first : size};
 }
 
+/* Workers that `parts` blocks of work can keep busy: scratch memory for more would be waste. */
+static size_t worker_count(const pith__tensor_ctx *ctx, size_t parts)
+{
+    const size_t threads = ctx->threads == 0 ? 1 : ctx->threads;
+    return threads < parts ? threads : parts;
+}
+
 /* ---- linear ---------------------------------------------------------------- */
 
 /* y (rows, columns) = x[first row ...] times rows [column, column + columns) of w, as floats. */
@@ -329,7 +336,7 @@ static pith_status attention(const pith__tensor_ctx *ctx, const pith__attention 
     first_part[a->n_spans] = parts;
     job.first_part = first_part;
     job.scratch_size = most_keys * ATTENTION_ROWS;
-    const size_t workers = ctx->threads == 0 ? 1 : ctx->threads;
+    const size_t workers = worker_count(ctx, parts * a->heads);
     pith_status status = pith__arena_alloc(ctx->arena, workers * job.scratch_size,
                                            sizeof *job.scratch, &job.scratch, err);
     if (status == PITH_OK) {
@@ -398,7 +405,7 @@ static pith_status head_nll(const pith__tensor_ctx *ctx, const pith__matrix *w, 
                             const uint32_t *targets, float *nll, pith_error *err)
 {
     const pith__arena_mark mark = pith__arena_save(ctx->arena);
-    const size_t workers = ctx->threads == 0 ? 1 : ctx->threads;
+    const size_t workers = worker_count(ctx, part_count(x->count, GEMM_ROWS));
     head_job job = {.w = w, .x = x, .targets = targets, .nll = nll};
     pith_status status = pith__arena_alloc(ctx->arena, workers * GEMM_ROWS * HEAD_COLUMNS,
                                            sizeof *job.scratch, &job.scratch, err);

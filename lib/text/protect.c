@@ -154,9 +154,13 @@ static const char *readable(UErrorCode code, char *out, size_t capacity)
     const size_t skip = strncmp(name, prefix, sizeof prefix - 1) == 0 ? sizeof prefix - 1 : 0;
     size_t size = 0;
     for (const char *c = name + skip; *c != '\0' && size + 1 < capacity; c++) {
-        const bool is_upper = *c >= 'A' && *c <= 'Z';
-        out[size++] = is_upper ? (char)(*c - 'A' + 'a') : *c;
-        out[size - 1] = *c == '_' ? ' ' : out[size - 1];
+        char shown = *c;
+        if (shown == '_') {
+            shown = ' ';
+        } else if (shown >= 'A' && shown <= 'Z') {
+            shown = (char)(shown - 'A' + 'a');
+        }
+        out[size++] = shown;
     }
     out[size] = '\0';
     return out;

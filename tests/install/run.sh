@@ -15,7 +15,7 @@ export LD_LIBRARY_PATH="$libdir"
 
 export PKG_CONFIG_PATH="$libdir/pkgconfig"
 # shellcheck disable=SC2046 # flags are words
-cc -std=c11 "$source/examples/compress.c" $(pkg-config --define-variable=prefix="$prefix" --cflags --libs pith) \
+cc -std=c11 "$source/examples/compress.c" $(pkg-config --cflags --libs pith) \
     -o "$work/with-pkg-config"
 
 mkdir "$work/consumer"

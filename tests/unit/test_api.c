@@ -274,7 +274,7 @@ static void properties_hold_on_random_texts(void **state)
 }
 
 /* One word of a megabyte, and of less in other scripts: no going over, no end of time. */
-static void a_megabyte_without_spaces_is_fine(void **state)
+static void large_words_are_fine(void **state)
 {
     (void)state;
     static const char *const letters[] = {"a", "日", "😀", "\xff"};
@@ -297,10 +297,18 @@ static void a_megabyte_without_spaces_is_fine(void **state)
         set(ctx, "invalid-utf8", "keep");
         set(ctx, "rate", "0.3");
         set(ctx, "ctx-size", "64");
+        set(ctx, "threads", "1");
         assert_ok(pith_compress(ctx, text, used, &result, &err), err);
         check_ranges(text, used, result);
         check_budget(result, 0.3);
         assert_true(pith_result_size(result) > used / 10);
+        pith_result *again = NULL;
+        set(ctx, "threads", "2");
+        assert_ok(pith_compress(ctx, text, used, &again, &err), err);
+        assert_int_equal(pith_result_size(again), pith_result_size(result));
+        assert_memory_equal(pith_result_text(again), pith_result_text(result),
+                            pith_result_size(result));
+        pith_result_free(again);
         pith_result_free(result);
     }
     free(text);
@@ -440,12 +448,29 @@ static void every_parameter_checks_its_value(void **state)
         if (info->default_value[0] != '\0') {
             set(ctx, info->name, info->default_value);
         }
+        char value[PITH_VALUE_SIZE];
+        if (info->type == PITH_PARAM_LIST) {
+            assert_status(pith_ctx_get(ctx, info->name, value, sizeof value, &err),
+                          PITH_E_ARGUMENT);
+        } else {
+            assert_ok(pith_ctx_get(ctx, info->name, value, sizeof value, &err), err);
+            assert_string_equal(value, info->default_value);
+        }
     }
+    char value[PITH_VALUE_SIZE];
+    set(ctx, "rate", "0.1234567890123");
+    assert_ok(pith_ctx_get(ctx, "rate", value, sizeof value, &err), err);
+    assert_string_equal(value, "0.1234567890123");
+    assert_status(pith_ctx_get(ctx, "rate", value, 4, &err), PITH_E_RANGE);
+    assert_string_equal(value, "");
+    assert_status(pith_ctx_get(ctx, "no-such", value, sizeof value, &err), PITH_E_ARGUMENT);
     assert_status(pith_ctx_set(ctx, "threads", "1.5", &err), PITH_E_ARGUMENT);
     assert_status(pith_ctx_set(ctx, "keep-regex", "a(b", &err), PITH_E_SYNTAX);
     assert_status(pith_ctx_set(ctx, "keep-tag", "a b", &err), PITH_E_ARGUMENT);
     assert_status(pith_ctx_set(ctx, "no-such", "1", &err), PITH_E_ARGUMENT);
     set(ctx, "mode", "budget");
+    assert_ok(pith_ctx_get(ctx, "mode", value, sizeof value, &err), err);
+    assert_string_equal(value, "pith");
     pith_ctx_free(ctx);
     pith_model_free(model);
 }
@@ -472,6 +497,9 @@ static void a_decimal_comma_changes_nothing(void **state)
     pith_ctx *ctx = new_ctx(model);
     pith_error err = {0};
     set(ctx, "rate", "0.25");
+    char value[PITH_VALUE_SIZE];
+    assert_ok(pith_ctx_get(ctx, "rate", value, sizeof value, &err), err);
+    assert_string_equal(value, "0.25");
     assert_status(pith_ctx_set(ctx, "rate", "0,25", &err), PITH_E_ARGUMENT);
     assert_int_equal(localeconv()->decimal_point[0], ',');
     pith_ctx_free(ctx);
@@ -520,6 +548,10 @@ static void edges_of_the_input(void **state)
 
 static void files_that_are_no_models(void **state)
 {
+    pith_model *none = NULL;
+    const pith_model_options odd = {.struct_size = sizeof odd, .precision = (pith_precision)9};
+    assert_status(pith_model_open(NULL, &odd, &none, NULL), PITH_E_ARGUMENT);
+    assert_null(none);
     (void)state;
     pith_error err = {0};
     pith_model *model = NULL;
@@ -530,6 +562,17 @@ static void files_that_are_no_models(void **state)
     assert_null(model);
     pith_model_options options = {.struct_size = 1};
     assert_status(pith_model_open(NULL, &options, &model, &err), PITH_E_ARGUMENT);
+    options.struct_size = sizeof options + 8;
+    assert_status(pith_model_open(NULL, &options, &model, &err), PITH_E_ARGUMENT);
+    options.struct_size = sizeof options.struct_size; /* of a header that knew no options yet */
+    options.precision = (pith_precision)77;
+    assert_ok(pith_model_open(NULL, &options, &model, &err), err);
+    size_t count = 0;
+    assert_ok(pith_tokenizer_count(pith_model_tokenizer(model), "hello world", 11, &count, &err),
+              err);
+    assert_true(count >= 2 && count <= 11);
+    pith_model_free(model);
+    model = NULL;
 }
 
 static void scores_cover_the_text_once(void **state)
@@ -629,12 +672,18 @@ static void every_allocation_may_fail(void **state)
     test_sweep(whole_call, path);
 }
 
-int main(void)
+/* `test_api PATTERN` runs only the tests of that name, `test_api -PATTERN` all others. */
+int main(int argc, char **argv)
 {
+    if (argc > 1 && argv[1][0] == '-') {
+        cmocka_set_skip_filter(argv[1] + 1);
+    } else if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(official_mode_reproduces_the_release),
         cmocka_unit_test(properties_hold_on_random_texts),
-        cmocka_unit_test(a_megabyte_without_spaces_is_fine),
+        cmocka_unit_test(large_words_are_fine),
         cmocka_unit_test(tags_are_removed_and_their_text_kept),
         cmocka_unit_test(budgets_are_exact_in_the_tokens_asked_for),
         cmocka_unit_test(paper_mode_keeps_the_mass_asked_for),

@@ -233,6 +233,16 @@ static void glue_rule(void **state)
         {"+a|+b|+ |- c|-d", "ab"},
         {"-a|+ |-b", ""},
         {"-a|-b", ""},
+        /* an empty line is one in whichever units it lies, and wins over line breaks before it */
+        {"+one|-\n|-\n|+two", "one\n\ntwo"},
+        {"+one|-\n \n|+two", "one\n \ntwo"},
+        {"+one|- a\nb\n\nc|+two", "one\n\ntwo"},
+        {"+one|- a\n|+ \ntwo", "one\ntwo"},
+        /* white space alone does not pile up after dropped text */
+        {"+one|+\n\n|-a|+\n\n|-b|+\n\n|+two", "one\n\ntwo"},
+        {"+one|+\n\n|-a.|+ two", "one\n\ntwo"},
+        {"+one|- a|+ |- b|+ |+two", "one two"},
+        {"+one|- a|!\n\n|- b|+two", "one\n\ntwo"},
         {"+a|-\xe3\x80\x80|+b", "a\xe3\x80\x80"
                                 "b"},
         {"+a\xc2\xa0|- x|+b", "a\xc2\xa0"

@@ -7,42 +7,12 @@
 #include "test.h"
 
 #include "golden_json.h"
+#include "model_fixture.h"
 
 #include <math.h>
 
 /* Float32 against float64; what the reference itself measured for float32 is 2.7e-5. */
 #define TOLERANCE 2e-4
-
-typedef struct fixture {
-    pith__file file;
-    pith__gguf gguf;
-    pith__model model;
-    pith__arena arena;
-    pith__tensor_ctx ctx;
-} fixture;
-
-static void fixture_open(fixture *f, const char *name, pith_precision precision, unsigned threads)
-{
-    pith_error err = {0};
-    char relative[64];
-    (void)snprintf(relative, sizeof relative, "models/%s.gguf", name);
-    assert_ok(pith__file_open(test_path("golden", relative), &f->file, &err), err);
-    assert_ok(
-        pith__gguf_parse(f->file.data, f->file.size, &pith__allocator_default, &f->gguf, &err),
-        err);
-    assert_ok(pith__model_load(&f->gguf, precision, &pith__allocator_default, &f->model, &err),
-              err);
-    pith__arena_init(&f->arena, &pith__allocator_default);
-    f->ctx = (pith__tensor_ctx){threads, &f->arena};
-}
-
-static void fixture_close(fixture *f)
-{
-    pith__arena_deinit(&f->arena);
-    pith__model_deinit(&f->model);
-    pith__gguf_deinit(&f->gguf);
-    pith__file_close(&f->file);
-}
 
 /* ---- golden values ------------------------------------------------------------------- */
 
@@ -213,13 +183,6 @@ static void golden_boot_checkpoint(void **state)
 /* ---- agreement with itself --------------------------------------------------------------- */
 
 #define TOKENS 150
-
-static void random_ids(const fixture *f, uint32_t *ids, size_t count, uint64_t seed)
-{
-    for (size_t i = 0; i < count; i++) {
-        ids[i] = (uint32_t)test_random_below(&seed, f->model.config.vocabulary);
-    }
-}
 
 static void run_nll(fixture *f, const pith__sequence *sequences, size_t n, const uint32_t *targets,
                     float *nll)

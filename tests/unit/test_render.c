@@ -43,8 +43,9 @@ static pith_unit unit(size_t start, size_t end, float nats, bool kept, bool is_p
 static void render_ansi(const pith__source *source, const pith__units *units, bool color, sink *out)
 {
     sink_init(out);
-    assert_ok(pith__render_ansi(source, units, color, collect, out, &pith__allocator_default, &err),
-              err);
+    assert_ok(
+        pith__render_ansi(source, units, NULL, color, collect, out, &pith__allocator_default, &err),
+        err);
     assert_ok(pith__buf_append(&out->buf, "", 0, &err), err);
 }
 
@@ -52,8 +53,9 @@ static void render_html(const pith__source *source, const pith__units *units,
                         const pith__page *page, sink *out)
 {
     sink_init(out);
-    assert_ok(pith__render_html(source, units, page, collect, out, &pith__allocator_default, &err),
-              err);
+    assert_ok(
+        pith__render_html(source, units, NULL, page, collect, out, &pith__allocator_default, &err),
+        err);
 }
 
 /* ---- terminal ------------------------------------------------------------------ */
@@ -554,13 +556,13 @@ static void a_refusing_callback_ends_it(void **state)
     sink out;
     sink_init(&out);
     out.refuse_after = 1;
-    assert_status(
-        pith__render_ansi(&source, &none, true, collect, &out, &pith__allocator_default, &err),
-        PITH_E_IO);
+    assert_status(pith__render_ansi(&source, &none, NULL, true, collect, &out,
+                                    &pith__allocator_default, &err),
+                  PITH_E_IO);
     out.refuse_after = 4096;
-    assert_status(
-        pith__render_html(&source, &none, &head, collect, &out, &pith__allocator_default, &err),
-        PITH_E_IO);
+    assert_status(pith__render_html(&source, &none, NULL, &head, collect, &out,
+                                    &pith__allocator_default, &err),
+                  PITH_E_IO);
     assert_int_equal(out.buf.size, 4096);
     pith__buf_deinit(&out.buf);
 }
@@ -580,8 +582,8 @@ static pith_status sweep_body(const pith_allocator *mem, void *user)
                          unit(7, 13, 3, true, true)};
     const pith__units units = {items, COUNT(items)};
     const pith__page head = {NULL, NULL, NULL};
-    PITH__TRY(pith__render_ansi(&source, &units, true, discard, user, mem, &err));
-    return pith__render_html(&source, &units, &head, discard, user, mem, &err);
+    PITH__TRY(pith__render_ansi(&source, &units, NULL, true, discard, user, mem, &err));
+    return pith__render_html(&source, &units, NULL, &head, discard, user, mem, &err);
 }
 
 static void every_allocation_may_fail(void **state)

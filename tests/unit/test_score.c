@@ -7,6 +7,7 @@
 #include "test.h"
 
 #include "golden_json.h"
+#include "model_fixture.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -14,44 +15,11 @@
 /* Float32 against float64, and batches of other shapes against each other. */
 #define TOLERANCE 2e-4
 
-typedef struct fixture {
-    pith__file file;
-    pith__gguf gguf;
-    pith__model model;
-    pith__arena arena;
-    pith__tensor_ctx ctx;
-} fixture;
-
-static void fixture_open(fixture *f, const char *name, pith_precision precision)
-{
-    pith_error err = {0};
-    char relative[64];
-    (void)snprintf(relative, sizeof relative, "models/%s.gguf", name);
-    assert_ok(pith__file_open(test_path("golden", relative), &f->file, &err), err);
-    assert_ok(
-        pith__gguf_parse(f->file.data, f->file.size, &pith__allocator_default, &f->gguf, &err),
-        err);
-    assert_ok(pith__model_load(&f->gguf, precision, &pith__allocator_default, &f->model, &err),
-              err);
-    pith__arena_init(&f->arena, &pith__allocator_default);
-    f->ctx = (pith__tensor_ctx){1, &f->arena};
-}
-
-static void fixture_close(fixture *f)
-{
-    pith__arena_deinit(&f->arena);
-    pith__model_deinit(&f->model);
-    pith__gguf_deinit(&f->gguf);
-    pith__file_close(&f->file);
-}
-
-static uint32_t *random_ids(const fixture *f, size_t count, uint64_t seed)
+static uint32_t *new_random_ids(const fixture *f, size_t count, uint64_t seed)
 {
     uint32_t *ids = calloc(count + 1, sizeof *ids);
     assert_non_null(ids);
-    for (size_t i = 0; i < count; i++) {
-        ids[i] = (uint32_t)test_random_below(&seed, f->model.config.vocabulary);
-    }
+    random_ids(f, ids, count, seed);
     return ids;
 }
 
@@ -123,7 +91,7 @@ static void assert_near(float got, double expected, size_t position)
 static void check_golden(const char *name, const char *list, const char *values)
 {
     fixture f = {0};
-    fixture_open(&f, name, PITH_PRECISION_F32);
+    fixture_open(&f, name, PITH_PRECISION_F32, 1);
     char relative[64];
     (void)snprintf(relative, sizeof relative, "models/%s.json", name);
     json_t *root = golden_load(test_path("golden", relative));
@@ -188,8 +156,8 @@ static void one_window_is_one_pass(void **state)
     (void)state;
     enum { COUNT = 120 };
     fixture f = {0};
-    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32);
-    uint32_t *ids = random_ids(&f, COUNT, 1);
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
+    uint32_t *ids = new_random_ids(&f, COUNT, 1);
     const uint32_t starts[] = {1, PITH__NO_TARGET};
     const size_t windows[] = {COUNT, COUNT + 1, f.model.config.context};
     for (size_t b = 0; b < 2; b++) {
@@ -242,7 +210,7 @@ static void check_windows(fixture *f, const window_case *c)
 {
     const uint32_t bos = c->bos ? 1 : PITH__NO_TARGET;
     const size_t overlap = !c->bos && c->overlap == 0 ? 1 : c->overlap;
-    uint32_t *ids = random_ids(f, c->count, c->window);
+    uint32_t *ids = new_random_ids(f, c->count, c->window);
     const pith__score_options options = {.bos = bos, .window = c->window, .overlap = c->overlap};
     scored got = {.ids = ids, .count = c->count};
     score_whole(f, &options, &got);
@@ -271,7 +239,7 @@ static void every_token_is_scored_in_its_window(void **state)
                                  {1, 2, 0, true},     {1, 2, 0, false},    {2, 2, 0, false},
                                  {160, 64, 16, true}, {161, 64, 62, true}, {150, 64, 62, false}};
     fixture f = {0};
-    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32);
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         check_windows(&f, &cases[c]);
     }
@@ -284,8 +252,8 @@ static void the_window_matters(void **state)
     (void)state;
     enum { COUNT = 100 };
     fixture f = {0};
-    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32);
-    uint32_t *ids = random_ids(&f, COUNT, 10);
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
+    uint32_t *ids = new_random_ids(&f, COUNT, 10);
     size_t differ = 0;
     for (size_t i = 20; i < COUNT; i++) {
         const float near = direct(&f, 1, ids, i - 5, i + 1);
@@ -319,12 +287,12 @@ static size_t make_ranges(pith__score_range *ranges, size_t n, size_t longest, s
 static void check_batch(size_t n_ranges, size_t longest, uint32_t bos)
 {
     fixture f = {0};
-    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32);
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
     pith__score_range *ranges = calloc(n_ranges, sizeof *ranges);
     assert_non_null(ranges);
     size_t count = 0;
     const size_t covered = make_ranges(ranges, n_ranges, longest, &count);
-    uint32_t *ids = random_ids(&f, count, 6);
+    uint32_t *ids = new_random_ids(&f, count, 6);
     const pith__score_options options = {.bos = bos, .window = 16, .overlap = 4};
     scored all = {.ids = ids, .count = count};
     score_ranges(&f, &options, &all, ranges, n_ranges);
@@ -376,7 +344,7 @@ static void nothing_is_asked_and_nothing_is_done(void **state)
 {
     (void)state;
     fixture f = {0};
-    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32);
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
     const uint32_t ids[] = {5, 6};
     const pith__score_options options = {.bos = 1, .window = 16, .overlap = 4};
     scored got = {.ids = ids, .count = 2};
@@ -398,8 +366,8 @@ static void threads_do_not_change_a_bit(void **state)
     const size_t windows[] = {100, 2000}; /* the second is more than a pass usually takes */
     for (size_t p = 0; p < 2; p++) {
         fixture f = {0};
-        fixture_open(&f, "boot-ckpt", precisions[p]);
-        uint32_t *ids = random_ids(&f, COUNT, 7);
+        fixture_open(&f, "boot-ckpt", precisions[p], 1);
+        uint32_t *ids = new_random_ids(&f, COUNT, 7);
         for (size_t w = 0; w < 2; w++) {
             const pith__score_options options = {.bos = 0, .window = windows[w], .overlap = 20};
             scored one = {.ids = ids, .count = COUNT};
@@ -445,9 +413,9 @@ static void progress_moves_on_and_can_stop(void **state)
     (void)state;
     enum { COUNT = 5000 };
     fixture f = {0};
-    fixture_open(&f, "llama_gqa", PITH_PRECISION_INT8);
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_INT8, 1);
     pith_error err = {0};
-    uint32_t *ids = random_ids(&f, COUNT, 8);
+    uint32_t *ids = new_random_ids(&f, COUNT, 8);
     float *nats = calloc(COUNT, sizeof *nats);
     assert_non_null(nats);
     const pith__score_range range = {0, COUNT};
@@ -482,7 +450,7 @@ static void bad_options_are_refused(void **state)
 {
     (void)state;
     fixture f = {0};
-    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32);
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
     const size_t context = f.model.config.context;
     const size_t bad[][2] = {
         {0, 0},   {1, 0}, {SIZE_MAX, 0},  {context + 1, 0},   {10, 9},       {10, 10},
@@ -514,9 +482,9 @@ static void several_threads_can_be_stopped(void **state)
     (void)state;
     enum { COUNT = 20000 };
     fixture f = {0};
-    fixture_open(&f, "llama_gqa", PITH_PRECISION_INT8);
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_INT8, 1);
     pith_error err = {0};
-    uint32_t *ids = random_ids(&f, COUNT, 9);
+    uint32_t *ids = new_random_ids(&f, COUNT, 9);
     float *nats = calloc(COUNT, sizeof *nats);
     assert_non_null(nats);
     const pith__score_range range = {0, COUNT};
@@ -548,7 +516,7 @@ static void a_damaged_model_gives_no_scores(void **state)
     const pith_precision precisions[] = {PITH_PRECISION_F32, PITH_PRECISION_INT8};
     for (size_t p = 0; p < 2; p++) {
         fixture f = {0};
-        fixture_open(&f, "llama_gqa", precisions[p]);
+        fixture_open(&f, "llama_gqa", precisions[p], 1);
         float *norm = calloc(f.model.config.width, sizeof *norm);
         assert_non_null(norm);
         for (size_t i = 0; i < f.model.config.width; i++) {
@@ -616,7 +584,7 @@ static void every_allocation_may_fail(void **state)
 {
     (void)state;
     fixture f = {0};
-    fixture_open(&f, "llama_gqa", PITH_PRECISION_INT8);
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_INT8, 1);
     for (unsigned threads = 1; threads <= 3; threads += 2) {
         f.ctx.threads = threads;
         test_sweep(score_with, &f);

@@ -9,3 +9,7 @@ for key in budget_tokens scored_tokens forward_tokens units units_kept units_pro
     test "$("$GET" stats $key <object)" != absent
 done
 test "$(($("$GET" kept_tokens <object) * 2))" -le "$("$GET" source_tokens <object)"
+# --units adds all units, in order and with their values
+"$PITH" compress -m "$MODEL" --json --units -p "One two three." >units.json
+"$GET" units 0 start <units.json
+"$GET" units 0 kept <units.json >/dev/null

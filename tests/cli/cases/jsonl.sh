@@ -15,6 +15,8 @@ END
 "$PITH" compress -m "$MODEL" --jsonl --rate 0.5 records >lines || echo "exit $?"
 "$GET" id <lines
 "$GET" error status <lines
+# what is reported is what held for the record
+"$GET" level <lines | sed -n '1p;7p'
 # a record's own parameters end with it
 "$GET" text <lines >texts
 test "$(sed -n 1p texts)" = "$(sed -n 10p texts)"
