@@ -117,6 +117,15 @@ static pith_status compress_record(cli_engine *engine, const cli_settings *setti
 
 /* ---- one text ------------------------------------------------------------------ */
 
+/* An empty result may be right, but nobody expects it. */
+static void warn_if_empty(const pith_stats *stats)
+{
+    if (stats->units > 0 && stats->units_kept == 0 && stats->budget_tokens > 0) {
+        cli_message("nothing was kept: no unit fits into %zu tokens; a smaller --level may",
+                    stats->budget_tokens);
+    }
+}
+
 static void print_statistics(const cli_job *job, const pith_stats *stats)
 {
     const cli_settings *settings = job->settings;
@@ -169,7 +178,12 @@ static void write_result(const cli_job *job, const pith_result *result)
         write_members(file, &job->engine, job->settings, result);
         (void)fputs("}\n", file);
     } else {
-        (void)fwrite(pith_result_text(result), 1, pith_result_size(result), file);
+        const size_t size = pith_result_size(result);
+        (void)fwrite(pith_result_text(result), 1, size, file);
+        /* on a terminal the prompt would stick to it; files and pipes get the bytes alone */
+        if (size > 0 && pith_result_text(result)[size - 1] != '\n' && isatty(fileno(file)) != 0) {
+            (void)fputc('\n', file);
+        }
     }
 }
 
@@ -195,6 +209,7 @@ static int compress_and_write(cli_job *job)
     if (status != PITH_OK) {
         return cli_report(NULL, &err, NULL, 0);
     }
+    warn_if_empty(&stats);
     print_statistics(job, &stats);
     return 0;
 }

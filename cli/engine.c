@@ -25,7 +25,10 @@ static int report_assignment(const cli_assignment *assignment, const pith_error 
     } else {
         (void)snprintf(origin, sizeof origin, "--%s", name);
     }
-    return cli_report(named && !assignment->from_environment ? NULL : origin, err, NULL, 0);
+    const int code =
+        cli_report(named && !assignment->from_environment ? NULL : origin, err, NULL, 0);
+    /* a pattern that does not compile is bad input to the library, but here a wrong option */
+    return err->status == PITH_E_SYNTAX || err->status == PITH_E_UTF8 ? CLI_EXIT_USAGE : code;
 }
 
 int cli_engine_configure(cli_engine *engine, const cli_settings *settings)

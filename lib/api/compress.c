@@ -203,6 +203,26 @@ static pith_status select_units(job *j, const pith__source *clean)
     return pith__select_budget(clean, &j->units, &counter, j->budget, arena, &j->kept, j->err);
 }
 
+/* Longer runs of digits are no numbers that anybody reads. */
+#define NUMBER_MAX ((size_t)64)
+
+/* Half a number is a wrong number, so tokens that share one are one unit. */
+static pith_status join_numbers(job *j, const pith__source *clean, pith__graphemes *graphemes)
+{
+    pith__protect *numbers = NULL;
+    pith__spans spans = {NULL, 0, 0};
+    PITH__TRY(pith__protect_new(&j->mem, PITH__PROTECT_NUMBERS, &numbers, j->err));
+    const pith_status status =
+        pith__protect_apply(numbers, clean->text, clean->size, &j->mem, &spans, j->err);
+    pith__protect_free(numbers);
+    for (size_t i = 0; i < spans.count; i++) {
+        if (spans.items[i].end - spans.items[i].start <= NUMBER_MAX) {
+            pith__graphemes_join(graphemes, spans.items[i].start, spans.items[i].end);
+        }
+    }
+    return status;
+}
+
 static pith_status compress_units(job *j)
 {
     pith__graphemes graphemes;
@@ -210,6 +230,9 @@ static pith_status compress_units(job *j)
     PITH__TRY(count_tokens(j, clean.text, clean.size, &j->source_tokens, j->err));
     PITH__TRY(score(j));
     PITH__TRY(pith__text_graphemes(clean.text, clean.size, &j->mem, &graphemes, j->err));
+    if (j->ctx->params.level == PITH__LEVEL_TOKEN) {
+        PITH__TRY(join_numbers(j, &clean, &graphemes));
+    }
     clean.graphemes = &graphemes;
     PITH__TRY(build_units(j, &clean));
     return select_units(j, &clean);

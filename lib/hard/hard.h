@@ -87,7 +87,11 @@ typedef struct pith__kept {
  *   start of what follows goes.
  * - Where white space without a line break was dropped and neither neighbouring
  *   byte of the output is white space, its first character stays, so that words
- *   never fuse. Where the dropped text has none, none is added.
+ *   never fuse.
+ * - Where no white space was dropped and two words or numbers would fuse, the
+ *   first character of the dropped text that belongs to no word stays ("f(x)"
+ *   may become "f(x" but not "fx"); between two digits any first character.
+ *   Parts of one word, which only level token drops, close up.
  * - A unit of white space alone that follows a dropped one counts as dropped
  *   here, unless it is protected: it would pile up with what stays anyway.
  * - Where units before the first kept one (after the last one) were dropped,

@@ -113,8 +113,39 @@ typedef struct gap {
     bool is_open; /* something was dropped */
     gap_kind kind;
     pith_range space;
-    pith_range line; /* the last line break and the white space after it; empty: none yet */
+    pith_range line;      /* the last line break and the white space after it; empty: none yet */
+    pith_range first;     /* the first character */
+    pith_range separator; /* the first that is neither white space nor of a word; empty: none yet */
 } gap;
+
+/* True for what reads as one word or number when two of it meet: digits, and letters of scripts
+ * that put spaces between words (not Thai to Burmese, not Han and Kana). */
+static bool is_fusible(uint32_t c)
+{
+    const bool has_spaces = c < 0xe00 || (c >= 0x10a0 && c < 0x1780) ||
+                            (c >= 0x1e00 && c < 0x2e80) || (c >= 0xac00 && c < 0xd7b0);
+    return c != PITH__UTF8_INVALID && pith__char_is_word(c) &&
+           (has_spaces || pith__char_is_digit(c));
+}
+
+/* What stands for dropped text without white space: its first separator where words or numbers
+ * would fuse, any first character between two digits, else nothing. */
+static pith_range separator_of(const pith__source *source, const gap *between, size_t before,
+                               size_t after)
+{
+    uint32_t left = 0;
+    uint32_t right = 0;
+    (void)pith__utf8_decode_before(source->text, source->size, before, &left);
+    (void)pith__utf8_decode(source->text, source->size, after, &right);
+    if (!is_fusible(left) || !is_fusible(right)) {
+        return (pith_range){0, 0};
+    }
+    if (between->separator.end > between->separator.start) {
+        return between->separator;
+    }
+    const bool digits = pith__char_is_digit(left) && pith__char_is_digit(right);
+    return digits ? between->first : (pith_range){0, 0};
+}
 
 /* White space that is a character by itself. A line break that only such parts from the one before
  * ends an empty line, in whichever units the two are. */
@@ -136,6 +167,20 @@ static void gap_take(gap *between, pith__span_kind white, pith_range range)
     }
 }
 
+/* Any character by itself that may have to keep two words apart. */
+static void gap_note(gap *between, const pith__source *source, pith_range range)
+{
+    uint32_t c = 0;
+    (void)pith__utf8_decode(source->text, source->size, range.start, &c);
+    if (between->first.end == 0) {
+        between->first = range;
+    }
+    if (between->separator.end == 0 && c != PITH__UTF8_INVALID && !pith__char_is_word(c) &&
+        pith__char_space(c) == PITH__SPAN_WORD) {
+        between->separator = range;
+    }
+}
+
 static void gap_add(gap *between, const pith__source *source, const pith_unit *unit)
 {
     between->is_open = true;
@@ -144,6 +189,7 @@ static void gap_add(gap *between, const pith__source *source, const pith_unit *u
         const pith__span_kind white = space_at(source, at, unit->end, &end);
         if (pith__hard_is_boundary(source, at) && pith__hard_is_boundary(source, end)) {
             gap_take(between, white, (pith_range){at, end});
+            gap_note(between, source, (pith_range){at, end});
         }
         at = end;
     }
@@ -179,6 +225,11 @@ static void glue(pith__kept_sink *sink, const pith__source *source, const gap *b
     const bool at_line = before != PITH__SPAN_BREAK && after != PITH__SPAN_BREAK;
     if (between->kind >= GAP_BREAK ? at_line : between->kind == GAP_SPACE && at_word) {
         pith__kept_sink_add(sink, source, between->space);
+    } else if (between->kind == GAP_NOTHING && !is_empty) {
+        const pith_range separator = separator_of(source, between, sink->last.end, range->start);
+        if (separator.end > separator.start) {
+            pith__kept_sink_add(sink, source, separator);
+        }
     }
 }
 

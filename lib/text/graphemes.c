@@ -129,6 +129,11 @@ void pith__graphemes_deinit(pith__graphemes *graphemes, const pith_allocator *me
     }
 }
 
+void pith__graphemes_join(pith__graphemes *graphemes, size_t start, size_t end)
+{
+    pith__bits_fill(graphemes->bits, start + 1, end, false);
+}
+
 bool pith__graphemes_is_boundary(const pith__graphemes *graphemes, size_t offset)
 {
     assert(offset <= graphemes->size);

@@ -56,6 +56,9 @@ PITH_NODISCARD pith_status pith__text_graphemes(const char *text, size_t size,
                                                 pith_error *err);
 void pith__graphemes_deinit(pith__graphemes *graphemes, const pith_allocator *mem);
 
+/* Makes the bytes [start, end) one cluster, so that nothing is cut within them. */
+void pith__graphemes_join(pith__graphemes *graphemes, size_t start, size_t end);
+
 /* True at 0, at the end, and where a cluster begins. O(1). `offset` <= size. */
 bool pith__graphemes_is_boundary(const pith__graphemes *graphemes, size_t offset);
 
