@@ -251,8 +251,8 @@ static pith_status choose(search *s, size_t *count, pith_error *err)
     PITH__TRY(count_kept(s, count, err));
     if (*count > s->budget) {
         return pith__fail(err, PITH_E_BUDGET,
-                          "the units with protected text take %zu tokens, the budget is %zu", *count,
-                          s->budget);
+                          "the units with protected text take %zu tokens, the budget is %zu",
+                          *count, s->budget);
     }
     PITH__TRY(find_prefix(s, s->ranked_count, full_count, count, err));
     return fill_room(s, full_count, count, err);
