@@ -93,7 +93,7 @@ static void check_selection(const pith__source *source, pith__units *units, size
     check_kept(source, units, &kept);
     FUZZ_CHECK(!pith__select_mass(source, units, share, arena, &kept, NULL));
     check_kept(source, units, &kept);
-    const pith__page page = {NULL, NULL, NULL};
+    const pith__page page = {NULL, NULL};
     FUZZ_CHECK(!pith__render_ansi(source, units, NULL, budget % 2 == 0, discard, NULL, mem, NULL));
     FUZZ_CHECK(!pith__render_html(source, units, NULL, &page, discard, NULL, mem, NULL));
 }

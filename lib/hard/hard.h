@@ -215,7 +215,6 @@ PITH_NODISCARD pith_status pith__render_ansi(const pith__source *source, const p
 /* What the head of the page says; every field may be NULL. */
 typedef struct pith__page {
     const char *title;
-    const char *method; /* "pith, level word" */
     const pith_stats *stats;
 } pith__page;
 

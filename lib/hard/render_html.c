@@ -241,12 +241,8 @@ static void put_head(page *p)
     put(p, style_sheet);
     put(p, "</style>\n</head>\n<body>\n<header>\n<h1>");
     put_text(p, title_of(p));
-    put(p, "</h1>\n<p>What was kept and what was dropped, coloured by self-information");
-    if (p->head->method != NULL && p->head->method[0] != '\0') {
-        put(p, " \xc2\xb7 ");
-        put_text(p, p->head->method);
-    }
-    put(p, "</p>\n<dl>\n");
+    put(p,
+        "</h1>\n<p>What was kept and what was dropped, coloured by self-information</p>\n<dl>\n");
     if (p->head->stats != NULL) {
         put_stats(p, p->head->stats);
     } else {

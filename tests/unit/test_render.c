@@ -311,7 +311,7 @@ static void page_shows_everything(void **state)
                               .budget_tokens = 20,
                               .score_seconds = 1.0,
                               .select_seconds = 0.25};
-    const pith__page head = {"x < y & \"z\"", "pith, level word", &stats};
+    const pith__page head = {"x < y & \"z\"", &stats};
     sink out;
     render_html(&source, &units, &head, &out);
     reader r;
@@ -321,7 +321,6 @@ static void page_shows_everything(void **state)
     const char *const expected[] = {
         "<title>x &lt; y &amp; &quot;z&quot;</title>",
         "<h1>x &lt; y &amp; &quot;z&quot;</h1>",
-        "pith, level word",
         "&amp; &#39;b&#39;",
         "<dt>Tokens</dt><dd>40 \xe2\x86\x92 10</dd>",
         "<dt>Rate</dt><dd>25.0 %</dd>",
@@ -350,7 +349,7 @@ static void page_of_nothing(void **state)
     (void)state;
     const pith__source source = {NULL, 0, NULL};
     const pith__units none = {NULL, 0};
-    const pith__page head = {NULL, NULL, NULL};
+    const pith__page head = {NULL, NULL};
     sink out;
     render_html(&source, &none, &head, &out);
     reader r;
@@ -370,7 +369,7 @@ static void page_survives_odd_numbers(void **state)
                          unit(2, 3, 3e38F, false, false), unit(3, 4, -INFINITY, false, false)};
     for (size_t count = 1; count <= COUNT(items); count++) {
         const pith__units units = {items, count};
-        const pith__page head = {NULL, NULL, NULL};
+        const pith__page head = {NULL, NULL};
         sink out;
         render_html(&source, &units, &head, &out);
         reader r;
@@ -390,7 +389,7 @@ static void page_replaces_what_html_cannot_hold(void **state)
     const pith__source source = {text, sizeof text - 1, NULL};
     pith_unit items[] = {unit(0, sizeof text - 1, 1, true, false)};
     const pith__units units = {items, 1};
-    const pith__page head = {NULL, NULL, NULL};
+    const pith__page head = {NULL, NULL};
     sink out;
     render_html(&source, &units, &head, &out);
     reader r;
@@ -417,7 +416,7 @@ static void page_of_a_long_text(void **state)
     }
     const pith__source source = {text, (size_t)UNITS * 4, NULL};
     const pith__units units = {items, UNITS};
-    const pith__page head = {NULL, NULL, NULL};
+    const pith__page head = {NULL, NULL};
     sink out;
     render_html(&source, &units, &head, &out);
     assert_true(out.buf.size < (size_t)UNITS * 64);
@@ -458,7 +457,7 @@ static void check_output(const pith__source *source, const pith__units *units)
 {
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
-    const pith__page head = {NULL, NULL, NULL};
+    const pith__page head = {NULL, NULL};
     sink html;
     sink plain;
     render_html(source, units, &head, &html);
@@ -527,7 +526,7 @@ static void any_bytes_are_safe(void **state)
             at = end;
         }
         const pith__source source = {text, size, NULL};
-        const pith__page head = {NULL, NULL, NULL};
+        const pith__page head = {NULL, NULL};
         sink out;
         render_html(&source, &units, &head, &out);
         reader r;
@@ -552,7 +551,7 @@ static void a_refusing_callback_ends_it(void **state)
     memset(text, 'x', sizeof text);
     const pith__source source = {text, sizeof text, NULL};
     const pith__units none = {NULL, 0};
-    const pith__page head = {NULL, NULL, NULL};
+    const pith__page head = {NULL, NULL};
     sink out;
     sink_init(&out);
     out.refuse_after = 1;
@@ -581,7 +580,7 @@ static pith_status sweep_body(const pith_allocator *mem, void *user)
     pith_unit items[] = {unit(0, 3, 1, true, false), unit(3, 7, 2, false, false),
                          unit(7, 13, 3, true, true)};
     const pith__units units = {items, COUNT(items)};
-    const pith__page head = {NULL, NULL, NULL};
+    const pith__page head = {NULL, NULL};
     PITH__TRY(pith__render_ansi(&source, &units, NULL, true, discard, user, mem, &err));
     return pith__render_html(&source, &units, NULL, &head, discard, user, mem, &err);
 }
