@@ -108,7 +108,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) /* NOLINT(*-identif
         return 0;
     }
     script s = {data + HEADER, 0};
-    pith__source source = {(const char *)data + HEADER + CONTROLS, size - HEADER - CONTROLS, NULL};
+    pith__source source = {.text = (const char *)data + HEADER + CONTROLS,
+                           .size = size - HEADER - CONTROLS};
     pith__graphemes graphemes;
     FUZZ_CHECK(!pith__text_graphemes(source.text, source.size, mem, &graphemes, NULL));
     source.graphemes = data[0] & 1 ? &graphemes : NULL;

@@ -152,7 +152,8 @@ static pith_status score(job *j)
                             &j->scored, j->err);
 }
 
-static pith_status build_units(job *j, const pith__source *clean)
+/* Also tells `clean` what is protected. */
+static pith_status build_units(job *j, pith__source *clean)
 {
     pith__spans spans = {NULL, 0, 0};
     pith__spans protect = {NULL, 0, 0};
@@ -160,6 +161,8 @@ static pith_status build_units(job *j, const pith__source *clean)
     const size_t n_cuts = j->tagged.boundary.count;
     PITH__TRY(split(j, clean->text, clean->size, &spans));
     PITH__TRY(find_protected(j, &protect));
+    clean->protect = protect.items;
+    clean->protect_count = protect.count;
     PITH__TRY(pith__arena_alloc(&j->ctx->arena, n_cuts, sizeof *cuts, &cuts, j->err));
     for (size_t i = 0; i < n_cuts; i++) {
         cuts[i] = j->tagged.boundary.items[i].start;

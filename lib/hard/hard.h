@@ -19,6 +19,8 @@ typedef struct pith__source {
     const char *text;
     size_t size;
     const pith__graphemes *graphemes; /* where a unit may begin; NULL: at every code point */
+    const pith__span *protect; /* bytes that stay in any case: ascending, disjoint. NULL: of a */
+    size_t protect_count;      /*   protected unit all bytes stay */
 } pith__source;
 
 /* ---- units (units.c) ------------------------------------------------------- */
@@ -95,8 +97,9 @@ typedef struct pith__kept {
  * - A unit of white space alone that follows a dropped one counts as dropped
  *   here, unless it is protected: it would pile up with what stays anyway.
  * - Where units before the first kept one (after the last one) were dropped,
- *   its leading (trailing) white space without line breaks goes too, unless the
- *   unit is protected. A unit that this empties gets `kept` false.
+ *   its leading (trailing) white space without line breaks goes too. A unit that
+ *   this empties gets `kept` false.
+ * - White space that is protected itself never goes.
  *
  * So the text is a subsequence of the source, and rendering what is kept again
  * gives the same bytes. Fails with E_MEMORY.

@@ -41,12 +41,33 @@ static pith__span_kind space_last(const pith__source *source, pith_range range)
 
 /* ---- the two ends ---------------------------------------------------------------- */
 
-static size_t trim_start(const pith__source *source, pith_range range)
+/* True if the byte at `offset` of `unit` is protected itself, or may be. */
+static bool must_stay(const pith__source *source, const pith_unit *unit, size_t offset)
+{
+    if (!unit->is_protected || source->protect == NULL) {
+        return unit->is_protected;
+    }
+    size_t low = 0; /* the spans before it end at or before the offset */
+    size_t high = source->protect_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (source->protect[middle].end <= offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < source->protect_count && source->protect[low].start <= offset;
+}
+
+/* `range` lies in `unit`. */
+static size_t trim_start(const pith__source *source, const pith_unit *unit, pith_range range)
 {
     size_t start = range.start;
     for (size_t at = range.start; at < range.end;) {
         size_t end = 0;
-        if (space_at(source, at, range.end, &end) != PITH__SPAN_SPACE) {
+        if (space_at(source, at, range.end, &end) != PITH__SPAN_SPACE ||
+            must_stay(source, unit, at)) {
             break;
         }
         at = end;
@@ -56,13 +77,14 @@ static size_t trim_start(const pith__source *source, pith_range range)
     return start;
 }
 
-static size_t trim_end(const pith__source *source, pith_range range)
+static size_t trim_end(const pith__source *source, const pith_unit *unit, pith_range range)
 {
     size_t end = range.end;
     for (size_t at = range.end; at > range.start;) {
         uint32_t c = 0;
         const size_t length = pith__utf8_decode_before(source->text, source->size, at, &c);
-        if (length > at - range.start || pith__char_space(c) != PITH__SPAN_SPACE) {
+        if (length > at - range.start || pith__char_space(c) != PITH__SPAN_SPACE ||
+            must_stay(source, unit, at - length)) {
             break;
         }
         at -= length;
@@ -78,9 +100,8 @@ pith__extent pith__kept_extent(const pith__source *source, const pith__units *un
     for (; extent.first < units->count; extent.first++) {
         const pith_unit *unit = &units->items[extent.first];
         if (unit->kept) {
-            const bool trim = dropped && !unit->is_protected;
             const pith_range range = {unit->start, unit->end};
-            extent.start = trim ? trim_start(source, range) : unit->start;
+            extent.start = dropped ? trim_start(source, unit, range) : unit->start;
             if (extent.start < unit->end) {
                 break;
             }
@@ -91,9 +112,8 @@ pith__extent pith__kept_extent(const pith__source *source, const pith__units *un
     for (; extent.last > extent.first; extent.last--) {
         const pith_unit *unit = &units->items[extent.last - 1];
         if (unit->kept) {
-            const bool trim = dropped && !unit->is_protected;
             const pith_range range = {unit->start, unit->end};
-            extent.end = trim ? trim_end(source, range) : unit->end;
+            extent.end = dropped ? trim_end(source, unit, range) : unit->end;
             if (extent.end > unit->start) {
                 break;
             }
@@ -213,11 +233,11 @@ static bool joins_gap(const gap *between, const pith__source *source, const pith
 
 /* Puts what must stay of a gap in front of `range`, which loses its white space at a new line. */
 static void glue(pith__kept_sink *sink, const pith__source *source, const gap *between,
-                 pith_range *range, bool is_protected)
+                 const pith_unit *unit, pith_range *range)
 {
     const pith__span_kind before = space_last(source, sink->last);
-    if (!is_protected && (between->kind >= GAP_BREAK || before == PITH__SPAN_BREAK)) {
-        range->start = trim_start(source, *range);
+    if (between->kind >= GAP_BREAK || before == PITH__SPAN_BREAK) {
+        range->start = trim_start(source, unit, *range);
     }
     const bool is_empty = range->start == range->end;
     const pith__span_kind after = is_empty ? PITH__SPAN_WORD : space_first(source, *range);
@@ -271,7 +291,7 @@ void pith__kept_walk(const pith__source *source, const pith__units *units,
         }
         pith_range range = clip(unit, extent);
         if (between.is_open) {
-            glue(sink, source, &between, &range, unit->is_protected);
+            glue(sink, source, &between, unit, &range);
             between = (gap){0};
         }
         if (range.start < range.end) {

@@ -84,7 +84,7 @@ static void units_keep_grapheme_clusters_whole(void **state)
     assert_ok(
         pith__text_graphemes(bare.text, bare.size, &pith__allocator_default, &graphemes, &err),
         err);
-    const pith__source source = {bare.text, bare.size, &graphemes};
+    const pith__source source = {.text = bare.text, .size = bare.size, .graphemes = &graphemes};
     pith_token_score tokens[6];
     (void)make_tokens((size_t[]){2, 2, 4, 3, 4, 1}, (float[]){1, 2, 3, 4, 5, 6}, 6, tokens);
     const pith__unit_input input = {.tokens = tokens, .token_count = 6};
@@ -183,7 +183,7 @@ static void units_of_nothing(void **state)
     (void)state;
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
-    const pith__source source = {NULL, 0, NULL};
+    const pith__source source = {.text = NULL, .size = 0};
     const pith__unit_input input = {0};
     pith__units units;
     assert_ok(pith__units_build(&source, &input, &arena, &units, &err), err);
@@ -275,6 +275,38 @@ static void glue_rule(void **state)
     }
 }
 
+/* Where it is known which bytes are protected, the white space before them is like any other. */
+static void glue_trims_around_what_is_protected(void **state)
+{
+    (void)state;
+    const struct {
+        const char *pieces;
+        pith__span protect;
+        const char *expected;
+    } cases[] = {
+        {"-a|! 42", {2, 4, PITH__SPAN_WORD}, "42"},
+        {"-a|! 42", {1, 4, PITH__SPAN_WORD}, " 42"},
+        {"+one|- a\nb|! 42", {8, 10, PITH__SPAN_WORD}, "one\n42"},
+        {"+one|- a\nb|! 42", {7, 9, PITH__SPAN_WORD}, "one\n 42"},
+        {"!42 |-a", {0, 2, PITH__SPAN_WORD}, "42"},
+        {"!42 |-a", {0, 3, PITH__SPAN_WORD}, "42 "},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        pith__arena arena;
+        pith__arena_init(&arena, &pith__allocator_default);
+        char text[128];
+        pith_unit items[16];
+        const pith__units units = make_units(cases[i].pieces, text, items);
+        pith__source source = source_of(text);
+        source.protect = &cases[i].protect;
+        source.protect_count = 1;
+        pith__kept kept;
+        assert_ok(pith__kept_render(&source, &units, &arena, &kept, &err), err);
+        assert_string_equal(kept.text, cases[i].expected);
+        pith__arena_deinit(&arena);
+    }
+}
+
 static void glue_never_takes_half_a_cluster(void **state)
 {
     (void)state;
@@ -292,7 +324,7 @@ static void glue_never_takes_half_a_cluster(void **state)
     assert_ok(
         pith__text_graphemes(bare.text, bare.size, &pith__allocator_default, &graphemes, &err),
         err);
-    const pith__source source = {bare.text, bare.size, &graphemes};
+    const pith__source source = {.text = bare.text, .size = bare.size, .graphemes = &graphemes};
     pith__kept kept;
     assert_ok(pith__kept_render(&source, &units, &arena, &kept, &err), err);
     assert_string_equal(kept.text, " \xcc\x81"
@@ -419,7 +451,7 @@ static void budget_fills_far_from_everything(void **state)
             .start = size, .end = size + length, .nats = is_small ? 0.5F : nats, .tokens = 1};
         size += length;
     }
-    const pith__source source = {text, size, NULL};
+    const pith__source source = {.text = text, .size = size};
     pith__units units = {items, UNITS};
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
@@ -496,7 +528,7 @@ static void budget_of_a_long_text(void **state)
                                .nats = (float)test_random_below(&seed, 1000000) / 1e5F,
                                .tokens = 1};
     }
-    const pith__source source = {text, (size_t)UNITS * SIZE, NULL};
+    const pith__source source = {.text = text, .size = (size_t)UNITS * SIZE};
     pith__units units = {items, UNITS};
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
@@ -843,6 +875,7 @@ int main(void)
         cmocka_unit_test(units_refuse_lists_that_are_out_of_order),
         cmocka_unit_test(units_of_nothing),
         cmocka_unit_test(glue_rule),
+        cmocka_unit_test(glue_trims_around_what_is_protected),
         cmocka_unit_test(glue_never_takes_half_a_cluster),
         cmocka_unit_test(emptied_units_are_not_kept),
         cmocka_unit_test(budget_takes_the_most_informative),
