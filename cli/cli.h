@@ -312,12 +312,6 @@ typedef struct cli_job {
     cli_output html; /* file is NULL unless --html was given */
 } cli_job;
 
-/* Refuses options that exclude each other. Reports errors; an exit code. */
-int cli_job_check(const cli_settings *settings);
-
-/* Reads the text, opens model and outputs. Reports errors; an exit code. To be closed either way. */
-int cli_job_open(const cli_settings *settings, cli_job *out);
-
 /* Where the heat map goes: standard output, or standard error when the result goes to a file. */
 FILE *cli_job_heat_file(const cli_job *job);
 
@@ -326,9 +320,6 @@ bool cli_job_wants_result(const cli_job *job);
 
 /* Publishes the page and the result. */
 pith_status cli_job_commit(cli_job *job, pith_error *err);
-
-/* Releases everything; removes outputs that were not committed. */
-void cli_job_close(cli_job *job);
 
 /* ---- records: one JSON object per line in and out --------------------------------- */
 
@@ -347,5 +338,11 @@ typedef pith_status (*cli_record_fn)(cli_engine *engine, const cli_settings *set
 
 /* Runs `record` over all lines of the input. An exit code. */
 int cli_records_run(const cli_settings *settings, cli_record_fn record);
+
+/*
+ * A whole verb: `record` over all lines with --jsonl, else `one` on the job that the settings
+ * describe, opened before and closed after it. Reports errors; an exit code.
+ */
+int cli_job_run(const cli_settings *settings, cli_record_fn record, int (*one)(cli_job *job));
 
 #endif /* PITH_CLI_H */

@@ -216,15 +216,5 @@ static int compress_and_write(cli_job *job)
 
 int cli_run_compress(const cli_settings *settings)
 {
-    cli_job job;
-    int code = cli_job_check(settings);
-    if (code != 0 || settings->jsonl == CLI_YES) {
-        return code != 0 ? code : cli_records_run(settings, compress_record);
-    }
-    code = cli_job_open(settings, &job);
-    if (code == 0) {
-        code = compress_and_write(&job);
-    }
-    cli_job_close(&job);
-    return code;
+    return cli_job_run(settings, compress_record, compress_and_write);
 }

@@ -250,15 +250,5 @@ static int score_and_write(cli_job *job)
 
 int cli_run_score(const cli_settings *settings)
 {
-    cli_job job;
-    int code = cli_job_check(settings);
-    if (code != 0 || settings->jsonl == CLI_YES) {
-        return code != 0 ? code : cli_records_run(settings, score_record);
-    }
-    code = cli_job_open(settings, &job);
-    if (code == 0) {
-        code = score_and_write(&job);
-    }
-    cli_job_close(&job);
-    return code;
+    return cli_job_run(settings, score_record, score_and_write);
 }

@@ -3,7 +3,8 @@
  */
 #include "cli.h"
 
-int cli_job_check(const cli_settings *settings)
+/* Refuses options that exclude each other. */
+static int check(const cli_settings *settings)
 {
     const bool json = settings->json == CLI_YES;
     const bool jsonl = settings->jsonl == CLI_YES;
@@ -20,7 +21,8 @@ int cli_job_check(const cli_settings *settings)
     return 0;
 }
 
-int cli_job_open(const cli_settings *settings, cli_job *out)
+/* Reads the text, opens model and outputs. To be closed either way. */
+static int open_job(const cli_settings *settings, cli_job *out)
 {
     pith_error err;
     *out = (cli_job){.settings = settings};
@@ -59,10 +61,26 @@ pith_status cli_job_commit(cli_job *job, pith_error *err)
     return cli_output_commit(&job->out, err);
 }
 
-void cli_job_close(cli_job *job)
+/* Releases everything; removes outputs that were not committed. */
+static void close_job(cli_job *job)
 {
     cli_output_discard(&job->out);
     cli_output_discard(&job->html);
     cli_engine_close(&job->engine);
     cli_input_free(&job->input);
+}
+
+int cli_job_run(const cli_settings *settings, cli_record_fn record, int (*one)(cli_job *job))
+{
+    cli_job job;
+    int code = check(settings);
+    if (code != 0 || settings->jsonl == CLI_YES) {
+        return code != 0 ? code : cli_records_run(settings, record);
+    }
+    code = open_job(settings, &job);
+    if (code == 0) {
+        code = one(&job);
+    }
+    close_job(&job);
+    return code;
 }

@@ -19,12 +19,6 @@ typedef struct options {
     const char *context; /* NULL: as in the file */
 } options;
 
-static bool ends_with(pith__gguf_string name, const char *suffix)
-{
-    const size_t size = strlen(suffix);
-    return name.size >= size && memcmp(name.data + name.size - size, suffix, size) == 0;
-}
-
 /* The matrix `tensor`, expanded in `values`, as int8 rows and their scales. */
 static pith_status add_matrix(pith__gguf_writer *writer, const pith__gguf_tensor *tensor,
                               const float *values, pith__arena *arena, pith_error *err)
@@ -62,7 +56,7 @@ static pith_status add_tensor(pith__gguf_writer *writer, const pith__gguf_tensor
                               pith__arena *arena, pith_error *err)
 {
     float *values = NULL;
-    if (!ends_with(tensor->name, ".weight")) {
+    if (!pith__gguf_string_ends_with(tensor->name, ".weight")) {
         return pith__fail(err, PITH_E_UNSUPPORTED, "a tensor is not called NAME.weight");
     }
     PITH__TRY(pith__arena_alloc(arena, (size_t)tensor->elements, sizeof *values, &values, err));

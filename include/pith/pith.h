@@ -131,9 +131,10 @@ PITH_API int pith_status_exit_code(pith_status status);
  *
  * Alignment as malloc. A call that works with several threads (parameter "threads")
  * calls it from several threads at once, as malloc can be. (If the system cannot
- * start that many threads, gcc's OpenMP ends the process: ask for sane numbers.) Not covered: calls
- * that have neither a model nor an allocator (rendering, pith_inspect(),
- * pith_bench()), and what oneDNN, ICU, PCRE2, jansson and the C library allocate.
+ * start that many threads, gcc's OpenMP ends the process: ask for sane numbers.)
+ * Not covered: calls that have neither a model nor an allocator (rendering,
+ * pith_inspect(), pith_bench()), and what oneDNN, ICU, PCRE2, jansson and the C
+ * library allocate.
  */
 typedef struct pith_allocator {
     void *user;

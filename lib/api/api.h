@@ -21,8 +21,7 @@ struct pith_model {
     pith__file file; /* mapped; empty for a model in memory */
     pith__gguf gguf;
     pith__model weights;
-    pith_tokenizer counter; /* what `tokenizer` is to users of pith.h */
-    pith__tokenizer *tokenizer;
+    pith_tokenizer tokenizer;
     char name[128];
 };
 
@@ -84,7 +83,7 @@ PITH_NODISCARD pith_status pith__params_get(const pith__params *params, const ch
 
 struct pith_ctx {
     const pith_model *model;
-    const pith_tokenizer *counter; /* NULL: the model's */
+    const pith_tokenizer *counter; /* whose tokens the budget is in; never NULL */
     pith__params params;
     pith__protect *protect; /* compiled from params; NULL: not yet, or nothing to keep */
     pith__arena arena;      /* everything of one call */

@@ -44,10 +44,7 @@ static pith_status count_tokens(void *user, const char *text, size_t size, size_
                                 pith_error *err)
 {
     const job *j = user;
-    const pith_ctx *ctx = j->ctx;
-    const pith__tokenizer *tokenizer =
-        ctx->counter == NULL ? ctx->model->tokenizer : ctx->counter->tokenizer;
-    return pith__tokenizer_count(tokenizer, text, size, &ctx->model->mem, count, err);
+    return pith_tokenizer_count(j->ctx->counter, text, size, count, err);
 }
 
 /* ---- protection --------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@ pith_status pith_ctx_new(const pith_model *model, pith_ctx **out, pith_error *er
 {
     PITH__TRY(pith__alloc_zero(&model->mem, 1, sizeof **out, out, err));
     (*out)->model = model;
+    (*out)->counter = pith_model_tokenizer(model);
     pith__params_init(&(*out)->params);
     pith__arena_init(&(*out)->arena, &model->mem);
     return PITH_OK;
@@ -67,7 +68,7 @@ void pith_ctx_set_progress(pith_ctx *ctx, pith_progress_fn progress, void *user)
 
 void pith_ctx_set_counter(pith_ctx *ctx, const pith_tokenizer *tokenizer)
 {
-    ctx->counter = tokenizer;
+    ctx->counter = tokenizer == NULL ? pith_model_tokenizer(ctx->model) : tokenizer;
 }
 
 /* ---- scoring ---------------------------------------------------------------------------------- */
@@ -98,7 +99,7 @@ static pith_status window_options(const pith_ctx *ctx, pith__score_options *out,
         return pith__fail(err, PITH_E_RANGE, "overlap: %zu leaves no room in windows of %zu tokens",
                           overlap, window);
     }
-    *out = (pith__score_options){.bos = pith__tokenizer_bos(ctx->model->tokenizer),
+    *out = (pith__score_options){.bos = pith__tokenizer_bos(ctx->model->tokenizer.tokenizer),
                                  .window = window,
                                  .overlap = overlap,
                                  .progress = ctx->progress,
@@ -114,7 +115,7 @@ static pith_status encode_pieces(pith_ctx *ctx, const char *text, const pith__sp
     for (size_t i = 0; i < pieces->count; i++) {
         const pith__span *piece = &pieces->items[i];
         const size_t first = tokens->count;
-        PITH__TRY(pith__tokenizer_encode(ctx->model->tokenizer, text + piece->start,
+        PITH__TRY(pith__tokenizer_encode(ctx->model->tokenizer.tokenizer, text + piece->start,
                                          piece->end - piece->start, false, &mem, tokens, err));
         for (size_t t = first; t < tokens->count; t++) {
             tokens->items[t].start += piece->start;

@@ -91,8 +91,7 @@ static uint64_t count_parameters(const pith__gguf *gguf)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < gguf->n_tensors; i++) {
-        const pith__gguf_string name = gguf->tensors[i].name;
-        const bool is_scale = name.size > 6 && memcmp(name.data + name.size - 6, ".scale", 6) == 0;
+        const bool is_scale = pith__gguf_string_ends_with(gguf->tensors[i].name, ".scale");
         sum += is_scale ? 0 : gguf->tensors[i].elements;
     }
     return sum;

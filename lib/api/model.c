@@ -29,6 +29,7 @@ static pith_status new_model(const pith_model_options *options, pith_model **out
     const pith_allocator *mem = o.allocator == NULL ? &pith__allocator_default : o.allocator;
     PITH__TRY(pith__alloc_zero(mem, 1, sizeof **out, out, err));
     (*out)->mem = *mem;
+    (*out)->tokenizer.mem = *mem;
     (*out)->log = (pith__log){o.log, o.log_user};
     *precision = o.precision;
     return PITH_OK;
@@ -48,13 +49,13 @@ static pith_status load(pith_model *model, const void *data, size_t size, pith_p
 {
     PITH__TRY(pith__gguf_parse(data, size, &model->mem, &model->gguf, err));
     PITH__TRY(pith__model_load(&model->gguf, precision, &model->mem, &model->weights, err));
-    PITH__TRY(pith__tokenizer_from_gguf(&model->gguf, &model->mem, &model->tokenizer, err));
-    const uint32_t tokens = pith__tokenizer_size(model->tokenizer);
+    PITH__TRY(
+        pith__tokenizer_from_gguf(&model->gguf, &model->mem, &model->tokenizer.tokenizer, err));
+    const uint32_t tokens = pith__tokenizer_size(model->tokenizer.tokenizer);
     if (tokens > model->weights.config.vocabulary) {
         return pith__fail(err, PITH_E_CORRUPT, "the tokenizer has %u tokens, the model %u", tokens,
                           model->weights.config.vocabulary);
     }
-    model->counter = (pith_tokenizer){model->mem, model->tokenizer};
     copy_name(model);
     if (model->weights.precision == PITH_PRECISION_INT8 &&
         model->weights.ops->weight_limit() < 127) {
@@ -105,7 +106,7 @@ void pith_model_free(pith_model *model)
     if (model == NULL) {
         return;
     }
-    pith__tokenizer_free(model->tokenizer);
+    pith__tokenizer_free(model->tokenizer.tokenizer);
     pith__model_deinit(&model->weights);
     pith__gguf_deinit(&model->gguf);
     pith__file_close(&model->file);
@@ -179,7 +180,7 @@ void pith_tokenizer_free(pith_tokenizer *tokenizer)
 
 const pith_tokenizer *pith_model_tokenizer(const pith_model *model)
 {
-    return &model->counter;
+    return &model->tokenizer;
 }
 
 pith_status pith_tokenizer_count(const pith_tokenizer *tokenizer, const char *text, size_t size,

@@ -3,35 +3,38 @@
  */
 #include "api/api.h"
 
-static pith_status check_ranges(const pith_range *ranges, size_t count, size_t size,
-                                pith_error *err)
+/* Item `index` of a list must begin at or after *end, where the one before it ended. */
+static pith_status check_next(const char *what, size_t index, pith_range range, size_t size,
+                              size_t *end, pith_error *err)
+{
+    if (range.start < *end || range.end < range.start || range.end > size) {
+        return pith__fail(err, PITH_E_ARGUMENT,
+                          "%s %zu, bytes %zu to %zu: %ss must be ascending and within the text of "
+                          "%zu bytes",
+                          what, index, range.start, range.end, what, size);
+    }
+    *end = range.end;
+    return PITH_OK;
+}
+
+static pith_status check(const pith_unit *units, size_t count, const pith__kept *output,
+                         size_t size, pith_error *err)
 {
     size_t end = 0;
-    for (size_t i = 0; ranges != NULL && i < count; i++) {
-        if (ranges[i].start < end || ranges[i].end < ranges[i].start || ranges[i].end > size) {
-            return pith__fail(err, PITH_E_ARGUMENT,
-                              "range %zu, bytes %zu to %zu: ranges must be ascending and within "
-                              "the text of %zu bytes",
-                              i, ranges[i].start, ranges[i].end, size);
-        }
-        end = ranges[i].end;
+    for (size_t i = 0; i < count; i++) {
+        const pith_range range = {units[i].start, units[i].end};
+        PITH__TRY(check_next("unit", i, range, size, &end, err));
+    }
+    end = 0;
+    for (size_t i = 0; i < output->range_count; i++) {
+        PITH__TRY(check_next("range", i, output->ranges[i], size, &end, err));
     }
     return PITH_OK;
 }
 
-static pith_status check_units(const pith_unit *units, size_t count, size_t size, pith_error *err)
+static pith__kept as_output(const pith_range *ranges, size_t count)
 {
-    size_t end = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (units[i].start < end || units[i].end < units[i].start || units[i].end > size) {
-            return pith__fail(err, PITH_E_ARGUMENT,
-                              "unit %zu, bytes %zu to %zu: units must be ascending and within the "
-                              "text of %zu bytes",
-                              i, units[i].start, units[i].end, size);
-        }
-        end = units[i].end;
-    }
-    return PITH_OK;
+    return (pith__kept){.ranges = ranges, .range_count = ranges == NULL ? 0 : count};
 }
 
 /* The renderers read units only; the struct they take is the one that selection fills. */
@@ -44,27 +47,23 @@ pith_status pith_render_ansi(const char *text, size_t size, const pith_unit *uni
                              const pith_range *ranges, size_t range_count, bool color,
                              pith_write_fn write, void *user, pith_error *err)
 {
-    PITH__TRY(check_units(units, count, size, err));
-    PITH__TRY(check_ranges(ranges, range_count, size, err));
+    const pith__kept output = as_output(ranges, range_count);
+    PITH__TRY(check(units, count, &output, size, err));
     const pith__source source = {.text = text, .size = size};
     const pith__units all = as_units(units, count);
-    const pith__kept kept = {.ranges = ranges, .range_count = range_count};
-    const pith__kept *output = ranges == NULL ? NULL : &kept;
-    return pith__render_ansi(&source, &all, output, color, write, user, &pith__allocator_default,
-                             err);
+    return pith__render_ansi(&source, &all, ranges == NULL ? NULL : &output, color, write, user,
+                             &pith__allocator_default, err);
 }
 
 pith_status pith_render_html(const char *text, size_t size, const pith_unit *units, size_t count,
                              const pith_range *ranges, size_t range_count, const pith_stats *stats,
                              const char *title, pith_write_fn write, void *user, pith_error *err)
 {
-    PITH__TRY(check_units(units, count, size, err));
-    PITH__TRY(check_ranges(ranges, range_count, size, err));
+    const pith__kept output = as_output(ranges, range_count);
+    PITH__TRY(check(units, count, &output, size, err));
     const pith__source source = {.text = text, .size = size};
     const pith__units all = as_units(units, count);
-    const pith__kept kept = {.ranges = ranges, .range_count = range_count};
-    const pith__kept *output = ranges == NULL ? NULL : &kept;
     const pith__page page = {.title = title, .stats = stats};
-    return pith__render_html(&source, &all, output, &page, write, user, &pith__allocator_default,
-                             err);
+    return pith__render_html(&source, &all, ranges == NULL ? NULL : &output, &page, write, user,
+                             &pith__allocator_default, err);
 }

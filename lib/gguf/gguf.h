@@ -195,6 +195,7 @@ const pith__gguf_kv *pith__gguf_find(const pith__gguf *gguf, const char *key);
 const pith__gguf_tensor *pith__gguf_find_tensor(const pith__gguf *gguf, const char *name);
 
 bool pith__gguf_string_equal(pith__gguf_string string, const char *text);
+bool pith__gguf_string_ends_with(pith__gguf_string string, const char *suffix);
 
 /* Order of the bytes, a prefix first: < 0, 0 or > 0. */
 int pith__gguf_string_compare(pith__gguf_string a, pith__gguf_string b);

@@ -44,6 +44,13 @@ bool pith__gguf_string_equal(pith__gguf_string string, const char *text)
            (string.size == 0 || memcmp(string.data, text, string.size) == 0);
 }
 
+bool pith__gguf_string_ends_with(pith__gguf_string string, const char *suffix)
+{
+    const size_t size = strlen(suffix);
+    return string.size >= size &&
+           (size == 0 || memcmp(string.data + string.size - size, suffix, size) == 0);
+}
+
 int pith__gguf_string_compare(pith__gguf_string a, pith__gguf_string b)
 {
     const size_t size = a.size < b.size ? a.size : b.size;

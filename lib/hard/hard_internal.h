@@ -79,7 +79,8 @@ typedef struct pith__heat {
     size_t range_count;
 } pith__heat;
 
-/* `kept` (NULL: by the glue rule) is the output. Changes nothing. Fails with E_MEMORY and leaves nothing to release. */
+/* `kept` (NULL: by the glue rule) is the output. Changes nothing. Fails with E_MEMORY and leaves
+ * nothing to release. */
 PITH_NODISCARD pith_status pith__heat_init(pith__heat *heat, const pith__source *source,
                                            const pith__units *units, const pith__kept *kept,
                                            const pith_allocator *mem, pith_error *err);

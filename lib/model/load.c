@@ -322,9 +322,7 @@ static pith_status refuse_biases(const loader *l)
 {
     for (size_t i = 0; i < l->gguf->n_tensors; i++) {
         const pith__gguf_string name = l->gguf->tensors[i].name;
-        static const char suffix[] = ".bias";
-        const size_t size = sizeof suffix - 1;
-        if (name.size >= size && memcmp(name.data + name.size - size, suffix, size) == 0) {
+        if (pith__gguf_string_ends_with(name, ".bias")) {
             char printable[64];
             return pith__fail_at(l->err, PITH_E_UNSUPPORTED, l->gguf->tensors[i].offset,
                                  "tensor %s: biases are not supported",
