@@ -31,6 +31,22 @@ void pith__kv_truncate(pith__kv *kv, size_t length)
     kv->length = length < kv->length ? length : kv->length;
 }
 
+void pith__kv_remove(pith__kv *kv, size_t start, size_t end)
+{
+    const size_t stop = end < kv->length ? end : kv->length;
+    if (start >= stop) {
+        return;
+    }
+    const size_t moved = (kv->length - stop) * plane_size(kv);
+    for (size_t layer = 0; layer < kv->layers && moved > 0; layer++) {
+        float *keys = pith__kv_keys(kv, layer);
+        float *values = pith__kv_values(kv, layer);
+        memmove(keys + start * kv->width, keys + stop * kv->width, moved);
+        memmove(values + start * kv->width, values + stop * kv->width, moved);
+    }
+    kv->length -= stop - start;
+}
+
 pith_status pith__kv_reserve(pith__kv *kv, size_t tokens, pith_error *err)
 {
     const size_t need = kv->length + tokens;

@@ -99,6 +99,9 @@ void pith__kv_deinit(pith__kv *kv);
 /* Forgets all tokens from `length` on; a larger value changes nothing. */
 void pith__kv_truncate(pith__kv *kv, size_t length);
 
+/* Takes out tokens [start, end), cut to the length; what follows moves up, its rotation unchanged. */
+void pith__kv_remove(pith__kv *kv, size_t start, size_t end);
+
 /* ---- forward -------------------------------------------------------------------------- */
 
 /* No target: the row's prediction is not wanted. */

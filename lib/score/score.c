@@ -9,6 +9,8 @@
  */
 #include "score/score.h"
 
+#include "score/score_internal.h"
+
 #include <math.h>
 #include <stdatomic.h>
 
@@ -18,9 +20,6 @@
  * in the cache and that a text of a few windows gives every thread a pass.
  */
 #define PASS_ROWS 512
-
-/* Multiply-adds of a pass from which threads inside it pay: about 0.2 s of one core. */
-#define WORK_FOR_THREADS 1e10
 
 /* One window: ids [begin, end) are read, ids [from, end) are scored. */
 typedef struct window {
@@ -186,17 +185,17 @@ static pith_status init_worker(const plan *p, worker *w, pith_error *err)
 /* Hands the threads to the passes, or to the inside of the only one. */
 static pith_status run_plan(plan *p, const pith__tensor_ctx *ctx, pith_error *err)
 {
-    const double work = (double)p->model->parameters * (double)p->most_rows;
-    const bool inside = p->n_passes == 1 && work >= WORK_FOR_THREADS;
-    const size_t threads = ctx->threads == 0 ? 1 : ctx->threads;
-    p->n_workers = (unsigned)(threads < p->n_passes ? threads : p->n_passes);
+    const unsigned threads = ctx->threads == 0 ? 1 : ctx->threads;
+    const unsigned inside =
+        p->n_passes == 1 ? pith__score_threads(p->model, p->most_rows, threads) : 1;
+    p->n_workers = threads < p->n_passes ? threads : (unsigned)p->n_passes;
     PITH__TRY(
         pith__arena_alloc_zero(ctx->arena, p->n_workers, sizeof *p->workers, &p->workers, err));
     pith_status status = PITH_OK;
     for (unsigned i = 0; i < p->n_workers; i++) {
         worker *w = &p->workers[i];
         pith__arena_init(&w->arena, &ctx->arena->mem);
-        w->tensor = (pith__tensor_ctx){inside ? (unsigned)threads : 1, &w->arena};
+        w->tensor = (pith__tensor_ctx){inside, &w->arena};
         if (status == PITH_OK) {
             status = init_worker(p, w, err);
         }

@@ -49,4 +49,40 @@ PITH_NODISCARD pith_status pith__score_run(const pith__model *model, const pith_
                                            const pith__score_input *text, float *nats,
                                            size_t *forwarded, pith_error *err);
 
+/* ---- streams (stream.c) --------------------------------------------------------------- */
+
+/*
+ * A sequence that grows, and from which tokens can be taken out: what iterative methods read.
+ * One thread at a time.
+ */
+typedef struct pith__stream {
+    const pith__model *model;
+    unsigned threads;    /* inside one step */
+    pith__arena scratch; /* of one step */
+    pith__kv kv;
+    size_t forwarded; /* tokens the model ran over so far */
+} pith__stream;
+
+/* Memory: `mem`, which is copied. */
+void pith__stream_init(pith__stream *stream, const pith__model *model, unsigned threads,
+                       const pith_allocator *mem);
+void pith__stream_deinit(pith__stream *stream);
+
+/*
+ * Appends `count` ids. nats[i] receives -ln p(targets[i] | everything up to ids[i]), NaN where
+ * targets[i] is PITH__NO_TARGET. Fails like pith__model_forward(): E_CONTEXT if the stream would
+ * exceed the model's context; the stream is then as it was.
+ */
+PITH_NODISCARD pith_status pith__stream_extend(pith__stream *stream, const uint32_t *ids,
+                                               const uint32_t *targets, size_t count, float *nats,
+                                               pith_error *err);
+
+size_t pith__stream_length(const pith__stream *stream);
+
+/* Forgets everything from `length` on. */
+void pith__stream_truncate(pith__stream *stream, size_t length);
+
+/* Takes out tokens [start, end), cut to the length. What follows keeps the positions at which it was read. */
+void pith__stream_remove(pith__stream *stream, size_t start, size_t end);
+
 #endif /* PITH_SCORE_H */

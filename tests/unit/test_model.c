@@ -2,6 +2,7 @@
  * test_model.c: the forward pass against values of independent implementations
  * (float64 PyTorch; tests/golden/models), and against itself where it must agree.
  */
+#include "model/kv.h"
 #include "model/model.h"
 
 #include "test.h"
@@ -351,6 +352,132 @@ static void bad_requests_are_refused(void **state)
     fixture_close(&f);
 }
 
+/* ---- removal from a cache ------------------------------------------------------------------ */
+
+static void cache_read(fixture *f, pith__kv *kv, const uint32_t *ids, size_t count, size_t position)
+{
+    pith_error err = {0};
+    const pith__forward_outputs nothing = {0};
+    const pith__sequence sequence = {ids, count, position, kv};
+    assert_ok(pith__model_forward(&f->model, &f->ctx, &sequence, 1, &nothing, &err), err);
+}
+
+/* A second cache with the tokens of `from` outside [start, end), copied one by one. */
+static void copy_without(const fixture *f, const pith__kv *from, size_t start, size_t end,
+                         pith__kv *to)
+{
+    pith_error err = {0};
+    pith__kv_init(to, &f->model, &pith__allocator_default);
+    assert_ok(pith__kv_reserve(to, from->length + 3, &err), err);
+    for (size_t t = 0; t < from->length; t++) {
+        if (t >= start && t < end) {
+            continue;
+        }
+        for (size_t layer = 0; layer < from->layers; layer++) {
+            memcpy(pith__kv_keys(to, layer) + to->length * to->width,
+                   pith__kv_keys(from, layer) + t * from->width, to->width * sizeof(float));
+            memcpy(pith__kv_values(to, layer) + to->length * to->width,
+                   pith__kv_values(from, layer) + t * from->width, to->width * sizeof(float));
+        }
+        to->length++;
+    }
+}
+
+static void assert_same_cache(const pith__kv *a, const pith__kv *b)
+{
+    assert_int_equal(a->length, b->length);
+    const size_t bytes = a->length * a->width * sizeof(float);
+    for (size_t layer = 0; layer < a->layers && bytes > 0; layer++) {
+        assert_memory_equal(pith__kv_keys(a, layer), pith__kv_keys(b, layer), bytes);
+        assert_memory_equal(pith__kv_values(a, layer), pith__kv_values(b, layer), bytes);
+    }
+}
+
+static void removed_tokens_are_gone_and_the_others_stay(void **state)
+{
+    (void)state;
+    const size_t ranges[][2] = {{0, 0},
+                                {5, 5},
+                                {0, 1},
+                                {0, TOKENS},
+                                {40, 41},
+                                {40, 90},
+                                {TOKENS - 1, TOKENS},
+                                {100, 1000},
+                                {TOKENS, 1000},
+                                {500, 1000},
+                                {90, 40},
+                                {0, SIZE_MAX},
+                                {SIZE_MAX, SIZE_MAX}};
+    fixture f = {0};
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
+    uint32_t ids[TOKENS + 20];
+    random_ids(&f, ids, TOKENS + 20, 5);
+    for (size_t r = 0; r < sizeof ranges / sizeof ranges[0]; r++) {
+        pith__kv kv;
+        pith__kv expected;
+        float got[20];
+        float wanted[20];
+        pith__kv_init(&kv, &f.model, &pith__allocator_default);
+        cache_read(&f, &kv, ids, TOKENS, 0);
+        copy_without(&f, &kv, ranges[r][0], ranges[r][1], &expected);
+        pith__kv_remove(&kv, ranges[r][0], ranges[r][1]);
+        assert_same_cache(&kv, &expected);
+        const pith__sequence more = {ids + TOKENS, 19, kv.length, &kv};
+        const pith__sequence same = {ids + TOKENS, 19, kv.length, &expected};
+        run_nll(&f, &more, 1, ids + TOKENS + 1, got);
+        run_nll(&f, &same, 1, ids + TOKENS + 1, wanted);
+        assert_memory_equal(got, wanted, 19 * sizeof *got);
+        pith__kv_deinit(&kv);
+        pith__kv_deinit(&expected);
+    }
+    fixture_close(&f);
+}
+
+/*
+ * In a model of one layer, keys and values are those of the token and its position alone: taking
+ * out a stretch leaves what reading the rest would have given, with a gap in the positions.
+ */
+static void one_layer_knows_nothing_of_what_was_removed(void **state)
+{
+    (void)state;
+    enum { START = 50, END = 90 };
+    fixture f = {0};
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
+    const uint32_t layers = f.model.config.layers;
+    uint32_t ids[TOKENS + 20];
+    float got[20];
+    float expected[20];
+    float whole[20];
+    pith__kv kv;
+    pith__kv gap;
+    random_ids(&f, ids, TOKENS + 20, 6);
+    f.model.config.layers = 1;
+    pith__kv_init(&kv, &f.model, &pith__allocator_default);
+    pith__kv_init(&gap, &f.model, &pith__allocator_default);
+    cache_read(&f, &kv, ids, TOKENS, 0);
+    const pith__sequence after_all = {ids + TOKENS, 19, TOKENS - END + START, &kv};
+    run_nll(&f, &after_all, 1, ids + TOKENS + 1, whole);
+    pith__kv_truncate(&kv, TOKENS);
+    pith__kv_remove(&kv, START, END);
+    cache_read(&f, &gap, ids, START, 0);
+    cache_read(&f, &gap, ids + END, TOKENS - END, END);
+    const pith__sequence after = {ids + TOKENS, 19, kv.length, &kv};
+    const pith__sequence after_gap = {ids + TOKENS, 19, gap.length, &gap};
+    run_nll(&f, &after, 1, ids + TOKENS + 1, got);
+    run_nll(&f, &after_gap, 1, ids + TOKENS + 1, expected);
+    size_t differ = 0;
+    for (size_t i = 0; i < 19; i++) {
+        assert_true(fabsf(got[i] - expected[i]) < 1e-4f);
+        differ += fabsf(got[i] - whole[i]) > 1e-3f;
+    }
+    assert_true(differ > 10); /* else what was removed would not matter */
+    pith__kv_deinit(&kv);
+    pith__kv_deinit(&gap);
+    f.model.config.layers = layers;
+    fixture_close(&f);
+}
+
 /* ---- allocation failures ------------------------------------------------------------------- */
 
 static pith_status load_and_run(const pith_allocator *mem, void *user)
@@ -405,6 +532,8 @@ int main(void)
         cmocka_unit_test(int8_is_close_to_f32),
         cmocka_unit_test(only_wanted_rows_are_predicted),
         cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(removed_tokens_are_gone_and_the_others_stay),
+        cmocka_unit_test(one_layer_knows_nothing_of_what_was_removed),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
  * test_score.c: windows and batches against what single forward passes and
  * independent implementations (tests/golden/models) give.
  */
+#include "model/kv.h"
 #include "score/score.h"
 
 #include "test.h"
@@ -541,6 +542,256 @@ static void a_damaged_model_gives_no_scores(void **state)
     }
 }
 
+/* ---- streams ----------------------------------------------------------------------- */
+
+/* Extends by ids [from, to); each predicts the next. */
+static void extend(pith__stream *stream, const uint32_t *ids, size_t from, size_t to, float *nats)
+{
+    pith_error err = {0};
+    assert_ok(pith__stream_extend(stream, ids + from, ids + from + 1, to - from, nats + from, &err),
+              err);
+}
+
+/* nats[i] of `count` ids in pieces of 1 to `longest`, or always of `longest`. */
+static void extend_in_pieces(pith__stream *stream, const uint32_t *ids, size_t count,
+                             size_t longest, uint64_t *seed, float *nats)
+{
+    for (size_t from = 0; from < count;) {
+        const size_t size = seed == NULL ? longest : 1 + test_random_below(seed, longest);
+        const size_t to = count - from < size ? count : from + size;
+        extend(stream, ids, from, to, nats);
+        from = to;
+        assert_int_equal(pith__stream_length(stream), from);
+        assert_int_equal(stream->scratch.used_total, 0);
+    }
+}
+
+/* The largest and the mean difference between a stream in pieces and one pass. */
+static void compare_pieces(const char *name, pith_precision precision, size_t longest,
+                           uint64_t *seed, double *largest, double *mean)
+{
+    enum { COUNT = 500 };
+    fixture f = {0};
+    float nats[COUNT];
+    fixture_open(&f, name, precision, 1);
+    uint32_t *ids = new_random_ids(&f, COUNT + 1, 11);
+    const pith__score_options options = {.bos = PITH__NO_TARGET, .window = COUNT + 1, .overlap = 1};
+    scored whole = {.ids = ids, .count = COUNT + 1};
+    score_whole(&f, &options, &whole);
+    pith__stream stream;
+    pith__stream_init(&stream, &f.model, 1, &pith__allocator_default);
+    extend_in_pieces(&stream, ids, COUNT, longest, seed, nats);
+    assert_int_equal(stream.forwarded, COUNT);
+    *largest = 0.0;
+    *mean = 0.0;
+    for (size_t i = 0; i < COUNT; i++) {
+        const double difference = fabs((double)nats[i] - (double)whole.nats[i + 1]);
+        *largest = fmax(*largest, difference);
+        *mean += difference / COUNT;
+    }
+    pith__stream_deinit(&stream);
+    free(whole.nats);
+    free(ids);
+    fixture_close(&f);
+}
+
+static void pieces_give_what_one_pass_gives(void **state)
+{
+    (void)state;
+    const char *const names[] = {"llama_gqa", "llama_untied", "boot-ckpt"};
+    const size_t longest[] = {1, 7, 64, 100, 300};
+    uint64_t seed = 12;
+    double worst = 0.0;
+    double worst_mean = 0.0;
+    for (size_t n = 0; n < 3; n++) {
+        for (size_t l = 0; l < 5; l++) {
+            double largest = 0.0;
+            double mean = 0.0;
+            compare_pieces(names[n], PITH_PRECISION_F32, longest[l], &seed, &largest, &mean);
+            assert_true(largest < 1e-4);
+            worst = fmax(worst, largest);
+        }
+    }
+    print_message("pieces against one pass, f32: %.1e at most\n", worst);
+    /*
+     * The int8 products are exact, but attention is not, whose sums depend on how the queries are
+     * cut; where that moves an activation across a rounding boundary, more follows.
+     */
+    worst = 0.0;
+    for (size_t l = 0; l < 5; l++) {
+        double largest = 0.0;
+        double mean = 0.0;
+        compare_pieces("boot-ckpt", PITH_PRECISION_INT8, longest[l], &seed, &largest, &mean);
+        worst = fmax(worst, largest);
+        worst_mean = fmax(worst_mean, mean);
+    }
+    print_message("pieces against one pass, int8: %.1e at most, %.1e on average\n", worst,
+                  worst_mean);
+    assert_true(worst < 0.2);
+    assert_true(worst_mean < 0.01);
+}
+
+/* The same steps after truncation give the same bytes as in a stream that saw nothing else. */
+static void truncation_leaves_no_trace(void **state)
+{
+    (void)state;
+    enum { COUNT = 200, KEPT = 77 };
+    const pith_precision precisions[] = {PITH_PRECISION_F32, PITH_PRECISION_INT8};
+    for (size_t p = 0; p < 2; p++) {
+        fixture f = {0};
+        float fresh[COUNT];
+        float again[COUNT];
+        pith__stream stream;
+        fixture_open(&f, "boot-ckpt", precisions[p], 1);
+        uint32_t *ids = new_random_ids(&f, COUNT + 1, 13);
+        uint32_t *others = new_random_ids(&f, COUNT + 1, 14);
+        pith__stream_init(&stream, &f.model, 1, &pith__allocator_default);
+        extend(&stream, ids, 0, KEPT, fresh);
+        extend(&stream, ids, KEPT, COUNT, fresh);
+        pith__stream_truncate(&stream, 0);
+        assert_int_equal(pith__stream_length(&stream), 0);
+        extend(&stream, ids, 0, KEPT, again);
+        extend(&stream, others, KEPT, KEPT + 100, again);
+        extend(&stream, others, KEPT + 100, KEPT + 120, again);
+        pith__stream_truncate(&stream, KEPT + 500); /* more than there is */
+        assert_int_equal(pith__stream_length(&stream), KEPT + 120);
+        pith__stream_truncate(&stream, KEPT);
+        assert_int_equal(pith__stream_length(&stream), KEPT);
+        extend(&stream, ids, KEPT, COUNT, again);
+        assert_memory_equal(fresh, again, sizeof fresh);
+        assert_int_equal(stream.forwarded, COUNT + KEPT + 120 + (COUNT - KEPT));
+        pith__stream_deinit(&stream);
+        free(others);
+        free(ids);
+        fixture_close(&f);
+    }
+}
+
+/* After a removal, new tokens see the rest of the cache, and their positions go on from its length. */
+static void removal_is_a_cache_without_the_tokens(void **state)
+{
+    (void)state;
+    enum { COUNT = 120, START = 30, END = 75, MORE = 40 };
+    fixture f = {0};
+    float nats[COUNT + MORE];
+    float expected[MORE];
+    pith_error err = {0};
+    pith__stream stream;
+    pith__kv kv;
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
+    uint32_t *ids = new_random_ids(&f, COUNT + MORE + 1, 15);
+    pith__stream_init(&stream, &f.model, 1, &pith__allocator_default);
+    extend(&stream, ids, 0, COUNT, nats);
+    pith__kv_init(&kv, &f.model, &pith__allocator_default);
+    assert_ok(pith__kv_reserve(&kv, COUNT, &err), err);
+    for (size_t layer = 0; layer < kv.layers; layer++) {
+        for (size_t t = 0; t < COUNT - (END - START); t++) {
+            const size_t from = t < START ? t : t + (END - START);
+            memcpy(pith__kv_keys(&kv, layer) + t * kv.width,
+                   pith__kv_keys(&stream.kv, layer) + from * kv.width, kv.width * sizeof(float));
+            memcpy(pith__kv_values(&kv, layer) + t * kv.width,
+                   pith__kv_values(&stream.kv, layer) + from * kv.width, kv.width * sizeof(float));
+        }
+    }
+    kv.length = COUNT - (END - START);
+    const pith__sequence sequence = {ids + COUNT, MORE, kv.length, &kv};
+    const pith__forward_outputs outputs = {.targets = ids + COUNT + 1, .nll = expected};
+    assert_ok(pith__model_forward(&f.model, &f.ctx, &sequence, 1, &outputs, &err), err);
+    pith__stream_remove(&stream, END, START);
+    pith__stream_remove(&stream, COUNT, COUNT + 5);
+    assert_int_equal(pith__stream_length(&stream), COUNT);
+    pith__stream_remove(&stream, START, END);
+    assert_int_equal(pith__stream_length(&stream), COUNT - (END - START));
+    extend(&stream, ids, COUNT, COUNT + MORE, nats);
+    assert_memory_equal(nats + COUNT, expected, sizeof expected);
+    /* at the end it is a truncation */
+    pith__stream_remove(&stream, START, SIZE_MAX);
+    assert_int_equal(pith__stream_length(&stream), START);
+    float fresh[COUNT + MORE];
+    extend(&stream, ids, START, COUNT, nats);
+    pith__stream_truncate(&stream, 0);
+    extend(&stream, ids, 0, START, fresh);
+    extend(&stream, ids, START, COUNT, fresh);
+    assert_memory_equal(nats + START, fresh + START, (COUNT - START) * sizeof *nats);
+    pith__kv_deinit(&kv);
+    pith__stream_deinit(&stream);
+    free(ids);
+    fixture_close(&f);
+}
+
+static void a_refused_step_changes_nothing(void **state)
+{
+    (void)state;
+    fixture f = {0};
+    pith_error err = {0};
+    pith__stream stream;
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
+    f.model.config.context = 100;
+    const size_t context = f.model.config.context;
+    uint32_t *ids = new_random_ids(&f, context + 1, 16);
+    float *expected = calloc(context, sizeof *expected);
+    float *nats = calloc(context, sizeof *nats);
+    assert_true(expected != NULL && nats != NULL);
+    pith__stream_init(&stream, &f.model, 1, &pith__allocator_default);
+    extend(&stream, ids, 0, context - 10, expected);
+    extend(&stream, ids, context - 10, context, expected);
+    pith__stream_truncate(&stream, 0);
+    assert_status(pith__stream_extend(&stream, ids, ids + 1, context + 1, nats, &err),
+                  PITH_E_CONTEXT);
+    assert_int_equal(pith__stream_length(&stream), 0);
+    extend(&stream, ids, 0, context - 10, nats);
+    const size_t forwarded = stream.forwarded;
+    assert_status(pith__stream_extend(&stream, ids, ids + 1, 11, nats + context - 10, &err),
+                  PITH_E_CONTEXT);
+    assert_int_equal(err.status, PITH_E_CONTEXT);
+    const uint32_t bad = f.model.config.vocabulary;
+    assert_status(pith__stream_extend(&stream, &bad, ids, 1, nats + context - 10, &err),
+                  PITH_E_ARGUMENT);
+    assert_status(pith__stream_extend(&stream, ids, &bad, 1, nats + context - 10, &err),
+                  PITH_E_ARGUMENT);
+    assert_int_equal(pith__stream_length(&stream), context - 10);
+    assert_int_equal(stream.forwarded, forwarded);
+    extend(&stream, ids, context - 10, context, nats);
+    assert_memory_equal(nats, expected, context * sizeof *nats);
+    assert_ok(pith__stream_extend(&stream, ids, ids, 0, nats, &err), err); /* nothing still fits */
+    pith__stream_deinit(&stream);
+    free(nats);
+    free(expected);
+    free(ids);
+    fixture_close(&f);
+}
+
+static void only_asked_targets_have_numbers(void **state)
+{
+    (void)state;
+    enum { COUNT = 50 };
+    fixture f = {0};
+    float all[COUNT];
+    float some[COUNT];
+    uint32_t targets[COUNT];
+    pith_error err = {0};
+    pith__stream stream;
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
+    uint32_t *ids = new_random_ids(&f, COUNT + 1, 17);
+    pith__stream_init(&stream, &f.model, 1, &pith__allocator_default);
+    extend(&stream, ids, 0, COUNT, all);
+    pith__stream_truncate(&stream, 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        targets[i] = i >= 20 && i % 2 == 0 ? ids[i + 1] : PITH__NO_TARGET;
+    }
+    assert_ok(pith__stream_extend(&stream, ids, targets, COUNT, some, &err), err);
+    for (size_t i = 0; i < COUNT; i++) {
+        if (targets[i] == PITH__NO_TARGET) {
+            assert_true(isnan(some[i]));
+        } else {
+            assert_near(some[i], (double)all[i], i);
+        }
+    }
+    pith__stream_deinit(&stream);
+    free(ids);
+    fixture_close(&f);
+}
+
 /* ---- allocation failures ----------------------------------------------------------------- */
 
 /* Several threads take memory at once; the counting allocator of test.h is made for one. */
@@ -580,6 +831,42 @@ static pith_status score_with(const pith_allocator *mem, void *user)
     return status;
 }
 
+/* Two steps and what lies between them; a step that fails must leave the stream as it was. */
+static pith_status stream_with(const pith_allocator *mem, void *user)
+{
+    const fixture *f = user;
+    enum { COUNT = 90, MORE = 80 };
+    uint32_t ids[COUNT + MORE];
+    float nats[COUNT + MORE];
+    pith_error err = {0};
+    pith__stream stream;
+    for (uint32_t i = 0; i < COUNT + MORE; i++) {
+        ids[i] = i;
+    }
+    pith__stream_init(&stream, &f->model, 1, mem);
+    pith_status status = pith__stream_extend(&stream, ids, ids, COUNT, nats, &err);
+    assert_int_equal(pith__stream_length(&stream), status == PITH_OK ? COUNT : 0);
+    if (status == PITH_OK) {
+        pith__stream_remove(&stream, 10, 20);
+        status = pith__stream_extend(&stream, ids + COUNT, ids, MORE, nats, &err);
+        assert_int_equal(pith__stream_length(&stream),
+                         status == PITH_OK ? COUNT - 10 + MORE : COUNT - 10);
+    }
+    assert_int_equal(status, err.status);
+    assert_int_equal(stream.scratch.used_total, 0);
+    pith__stream_deinit(&stream);
+    return status;
+}
+
+static void every_allocation_of_a_stream_may_fail(void **state)
+{
+    (void)state;
+    fixture f = {0};
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_INT8, 1);
+    test_sweep(stream_with, &f);
+    fixture_close(&f);
+}
+
 static void every_allocation_may_fail(void **state)
 {
     (void)state;
@@ -607,7 +894,13 @@ int main(void)
         cmocka_unit_test(several_threads_can_be_stopped),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(a_damaged_model_gives_no_scores),
+        cmocka_unit_test(pieces_give_what_one_pass_gives),
+        cmocka_unit_test(truncation_leaves_no_trace),
+        cmocka_unit_test(removal_is_a_cache_without_the_tokens),
+        cmocka_unit_test(a_refused_step_changes_nothing),
+        cmocka_unit_test(only_asked_targets_have_numbers),
         cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(every_allocation_of_a_stream_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
