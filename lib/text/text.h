@@ -99,6 +99,24 @@ PITH_NODISCARD pith_status pith__text_sentences(const char *text, size_t size,
                                                 const pith_allocator *mem, pith__spans *out,
                                                 pith_error *err);
 
+/* ---- words as a search compares them ------------------------------------------ */
+
+typedef struct pith__terms {
+    char *text;        /* the terms, one behind the other */
+    size_t capacity;   /* bytes at `text` */
+    pith__spans spans; /* of `text`, in the order of the source, none empty */
+} pith__terms;
+
+/*
+ * The words of pith__text_words(), cut again at every character that is no
+ * letter, mark, number or '_', which goes; case folded (Unicode's simple
+ * folding, so one character stays one). Fails like pith__text_words().
+ */
+PITH_NODISCARD pith_status pith__text_terms(const char *text, size_t size,
+                                            const pith_allocator *mem, pith__terms *out,
+                                            pith_error *err);
+void pith__terms_deinit(pith__terms *terms, const pith_allocator *mem);
+
 /* ---- edited texts and where their bytes come from --------------------------- */
 
 /*
