@@ -14,7 +14,9 @@ allowed() { # folder -> folders it may include
     model) echo "model tensor gguf base pith" ;;
     score) echo "score model tensor base pith" ;;
     hard) echo "hard text base pith" ;;
-    api) echo "api hard score model tensor token gguf text base pith" ;;
+    structure) echo "structure text base pith" ;;
+    lingua) echo "lingua hard text base pith" ;;
+    api) echo "api lingua structure hard score model tensor token gguf text base pith" ;;
     cli | examples) echo "cli pith" ;;
     esac
 }
@@ -24,6 +26,7 @@ owner() { # header of a library -> the folder that may include it
     dnnl*) echo tensor ;;
     unicode/*) echo text ;;
     pcre2*) echo token ;;
+    zlib*) echo lingua ;;
     jansson*) echo "api cli" ;;
     esac
 }

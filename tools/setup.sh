@@ -3,7 +3,7 @@
 # prints the one line to run. `setup.sh lint` adds what `make lint` and `make fuzz` need.
 set -eu
 
-packages="gcc g++ cmake ninja-build pkg-config libdnnl-dev libicu-dev libpcre2-dev libjansson-dev libcmocka-dev"
+packages="gcc g++ cmake ninja-build pkg-config libdnnl-dev libicu-dev libpcre2-dev libjansson-dev zlib1g-dev libcmocka-dev python3"
 if [ "${1:-}" = lint ]; then
     packages="$packages clang clang-format clang-tidy libclang-rt-14-dev libomp-dev man-db"
 fi

@@ -53,7 +53,7 @@ extern "C" {
  * ------------------------------------------------------------------------ */
 
 #define PITH_VERSION_MAJOR 0
-#define PITH_VERSION_MINOR 1
+#define PITH_VERSION_MINOR 2
 #define PITH_VERSION_PATCH 0
 
 /* Version of the library that runs, as "major.minor.patch"; static storage. */
@@ -269,7 +269,8 @@ typedef enum pith_param_type {
     PITH_PARAM_FLOAT, /* a decimal number within [min, max] */
     PITH_PARAM_FLAG,  /* true or false */
     PITH_PARAM_ENUM,  /* one of `choices` */
-    PITH_PARAM_LIST   /* text, may be given several times */
+    PITH_PARAM_LIST,  /* text, may be given several times */
+    PITH_PARAM_TEXT   /* text of at most PITH_VALUE_SIZE - 1 bytes */
 } pith_param_type;
 
 typedef struct pith_param_info {
@@ -294,7 +295,8 @@ PITH_API const pith_param_info *pith_param_at(size_t index);
  * Compressing
  * ------------------------------------------------------------------------ */
 
-typedef struct pith_result pith_result; /* owned by the caller, immutable, borrows nothing */
+typedef struct pith_tokenizer pith_tokenizer; /* see "Counting tokenizer" */
+typedef struct pith_result pith_result;       /* owned by the caller, immutable, borrows nothing */
 
 /* Bytes [start, end) of the input. */
 typedef struct pith_range {
@@ -355,9 +357,11 @@ PITH_API const char *pith_result_text(const pith_result *result);
 PITH_API size_t pith_result_size(const pith_result *result);
 
 /*
- * The ranges of the input that the text is made of: ascending, not touching.
- * In mode "official" the release's own joiner, one space, may stand between
- * them; in every other mode the text is exactly these bytes.
+ * The ranges of the source that the text is made of, in the order of the text:
+ * ascending, not touching, unless contexts were put into another order. In mode
+ * "official" the release's own joiner, one space, may stand between them, and
+ * U+FFFD for a character that lost a byte; in every other mode the text is
+ * exactly these bytes.
  */
 PITH_API const pith_range *pith_result_ranges(const pith_result *result, size_t *count);
 
@@ -365,6 +369,78 @@ PITH_API const pith_range *pith_result_ranges(const pith_result *result, size_t 
 PITH_API const pith_unit *pith_result_units(const pith_result *result, size_t *count);
 
 PITH_API pith_stats pith_result_stats(const pith_result *result);
+
+/* ---------------------------------------------------------------------------
+ * Prompts of several parts
+ *
+ * A prompt is an instruction, contexts (documents, demonstrations, turns) and a
+ * question. Contexts are ranked, dropped whole or shortened; instruction and
+ * question stay as they are, except in mode paper, which shortens them lightly.
+ * The output is what remains of the instruction, the contexts and the question,
+ * in this order, an empty line between any two that are not empty.
+ *
+ * The source of such a result is all parts in the order given, "\n\n" between
+ * any two: offsets of ranges, units and part statistics are bytes of it.
+ * ------------------------------------------------------------------------ */
+
+typedef enum pith_role {
+    PITH_CONTEXT = 0,
+    PITH_INSTRUCTION = 1, /* at most one */
+    PITH_QUESTION = 2     /* at most one; what the contexts are judged by, if the method can */
+} pith_role;
+
+typedef struct pith_part {
+    pith_role role;
+    const char *text; /* UTF-8, borrowed; NULL if size is 0 */
+    size_t size;
+} pith_part;
+
+/*
+ * Compresses a prompt of `count` parts; pith_compress() is this with one context.
+ * Fails like it; E_UTF8 and E_SYNTAX point at bytes of the source. Also E_ARGUMENT
+ * for a second instruction or question, and for method longllmlingua without one.
+ */
+PITH_API PITH_NODISCARD pith_status pith_compress_parts(pith_ctx *ctx, const pith_part *parts,
+                                                        size_t count, pith_result **out,
+                                                        pith_error *err);
+
+/* The source as defined above. */
+PITH_API const char *pith_result_source(const pith_result *result, size_t *size);
+
+typedef struct pith_part_stats {
+    pith_role role;
+    size_t start; /* bytes [start, end) of the source */
+    size_t end;
+    size_t source_tokens; /* by the counting tokenizer */
+    size_t kept_tokens;
+    double score; /* of the ranker, larger is better; NaN where nothing was ranked */
+    size_t place; /* among the parts of the output, from 0; SIZE_MAX: dropped as a whole */
+} pith_part_stats;
+
+/* One for every part, in the order given. */
+PITH_API const pith_part_stats *pith_result_parts(const pith_result *result, size_t *count);
+
+/*
+ * Ranks the contexts among `parts` by the parameter "rank-method", for the question
+ * if there is one. order[0..] (as many as there are contexts) receives indices into
+ * `parts`, best first; scores (NULL or as many) the score of each, larger is better.
+ * Fails like pith_compress_parts().
+ */
+PITH_API PITH_NODISCARD pith_status pith_rank(pith_ctx *ctx, const pith_part *parts, size_t count,
+                                              size_t *order, double *scores, pith_error *err);
+
+/*
+ * Subsequence recovery (LongLLMLingua, section 4.4): phrases of a model's `response`
+ * that also stand in the compressed prompt are replaced by the stretch of the
+ * original prompt they were cut from. The new response goes to `write`.
+ * Fails with E_RANGE (4 GiB or more), E_MEMORY, E_BACKEND, or E_IO if `write`
+ * returns false.
+ */
+PITH_API PITH_NODISCARD pith_status pith_recover(const pith_tokenizer *tokenizer,
+                                                 const pith_part *original,
+                                                 const pith_part *compressed,
+                                                 const pith_part *response, pith_write_fn write,
+                                                 void *user, pith_error *err);
 
 /* ---------------------------------------------------------------------------
  * Scoring: self-information of every token
@@ -424,8 +500,6 @@ PITH_API PITH_NODISCARD pith_status pith_render_html(const char *text, size_t si
 /* ---------------------------------------------------------------------------
  * Counting tokenizer: whose tokens the budget is in
  * ------------------------------------------------------------------------ */
-
-typedef struct pith_tokenizer pith_tokenizer;
 
 /*
  * Opens a GGUF file (only its vocabulary is used) or a tiktoken rank file,

@@ -5,8 +5,10 @@
 #define PITH_API_H
 
 #include "hard/hard.h"
+#include "lingua/lingua.h"
 #include "model/model.h"
 #include "score/score.h"
+#include "structure/structure.h"
 #include "text/text.h"
 #include "token/token.h"
 
@@ -39,6 +41,19 @@ typedef enum pith__mode { PITH__MODE_PITH = 0, PITH__MODE_PAPER, PITH__MODE_OFFI
 /* "auto" of the parameter "aggregate"; the others are pith__aggregate. */
 #define PITH__AGGREGATE_AUTO 3
 
+/* Whether <llmlingua> tags are understood; AUTO: if all of them are well-formed. */
+typedef enum pith__structured {
+    PITH__STRUCTURED_AUTO = 0,
+    PITH__STRUCTURED_YES,
+    PITH__STRUCTURED_NO
+} pith__structured;
+
+typedef enum pith__method {
+    PITH__METHOD_SELECTIVE = 0,
+    PITH__METHOD_LLMLINGUA,
+    PITH__METHOD_LONGLLMLINGUA
+} pith__method;
+
 /* A list parameter's entries, NUL-terminated, in the order given. */
 typedef struct pith__texts {
     char **items;
@@ -48,7 +63,8 @@ typedef struct pith__texts {
 
 /* Values of all parameters. A number that was not given is negative. */
 typedef struct pith__params {
-    int method;
+    int preset;       /* 0: none, else a row of presets.c, plus 1 */
+    int method;       /* pith__method */
     int level;        /* pith__level */
     int mode;         /* pith__mode */
     int aggregate;    /* pith__aggregate or PITH__AGGREGATE_AUTO */
@@ -66,7 +82,45 @@ typedef struct pith__params {
     pith__texts keep;
     pith__texts keep_regex;
     pith__texts keep_tag;
+    /* structure */
+    int format;     /* pith__format */
+    int structured; /* pith__structured */
+    double keep_turns;
+    bool drop_consecutive;
+    pith__texts json_rate;
+    pith__texts keep_pattern;
+    /* methods llmlingua and longllmlingua; names and meanings as in lingua.h */
+    int rank_method;       /* 0: auto, else pith__rank_method + 1 */
+    int condition;         /* 0: auto, else pith__condition + 1, and 3 more for "_condition" */
+    int condition_compare; /* 0: auto, 1: false, 2: true */
+    int reorder_context;   /* 0: auto, else pith__reorder + 1 */
+    double iterative_size;
+    double token_budget_ratio;
+    double dynamic_ratio;
+    double force_context_number;
+    double keep_first_sentence;
+    double keep_last_sentence;
+    double keep_sentence_number;
+    double high_priority_bonus;
+    double tau_ins;
+    double tau_que;
+    double seed;
+    bool use_context_level_filter;
+    bool use_sentence_level_filter;
+    bool use_token_level_filter;
+    bool keep_split;
+    bool add_instruction;
+    bool concate_question;
+    bool strict_preserve_uncompressed;
+    pith__texts force_context_ids;
+    char context_budget[PITH_VALUE_SIZE]; /* "": by mode */
 } pith__params;
+
+/* Cuts "KEY=0.3" at its last '=': `entry` becomes the key. E_ARGUMENT or E_RANGE if it is not that. */
+PITH_NODISCARD pith_status pith__params_key_rate(char *entry, double *rate, pith_error *err);
+
+/* Reads "+100", "*2", ...; false if it is nothing of the kind. */
+bool pith__params_budget_change(const char *text, pith__budget_change *out);
 
 void pith__params_init(pith__params *params);
 void pith__params_deinit(pith__params *params, const pith_allocator *mem);
@@ -74,6 +128,10 @@ void pith__params_deinit(pith__params *params, const pith_allocator *mem);
 /* One value from text; see pith_ctx_set(). Nothing changes on failure. */
 PITH_NODISCARD pith_status pith__params_set(pith__params *params, const pith_allocator *mem,
                                             const char *name, const char *value, pith_error *err);
+
+/* Sets what params->preset names (presets.c). */
+PITH_NODISCARD pith_status pith__params_apply_preset(pith__params *params,
+                                                     const pith_allocator *mem, pith_error *err);
 
 /* One value as text; see pith_ctx_get(). */
 PITH_NODISCARD pith_status pith__params_get(const pith__params *params, const char *name,
@@ -112,5 +170,39 @@ PITH_NODISCARD pith_status pith__check_text(const pith_ctx *ctx, const char *tex
 PITH_NODISCARD pith_status pith__score_text(pith_ctx *ctx, const char *text, size_t size,
                                             const pith__spans *pieces, pith__scored *out,
                                             pith_error *err);
+
+/*
+ * How the parameters want a text cut into windows: of the model's context, but at most `most`
+ * tokens, if they do not say. E_RANGE if they do not go together.
+ */
+PITH_NODISCARD pith_status pith__window_options(const pith_ctx *ctx, size_t most,
+                                                pith__score_options *out, pith_error *err);
+
+/* The parameter "threads"; 0 becomes the number of processors. */
+unsigned pith__thread_count(const pith_ctx *ctx);
+
+/* ---- model for LLMLingua's methods (lm.c) --------------------------------------------- */
+
+/*
+ * The context's model as LLMLingua's methods want it. Streams take memory when first used.
+ * `lm` points at the adapter, which must stay where it is.
+ */
+typedef struct pith__lm_adapter {
+    pith__lm lm;
+    pith_ctx *ctx;
+    pith__stream streams[PITH__LM_STREAMS];
+    pith__tokens tokens; /* of the text at hand */
+    size_t forwarded;    /* tokens the model ran over, */
+    double seconds;      /* and how long; both stay readable after deinit */
+    size_t done;         /* for progress: tokens read so far, */
+    size_t total;        /* and in all as far as the caller knows */
+} pith__lm_adapter;
+
+/* The same tokens as pith__lm hands them out, in `arena`. */
+PITH_NODISCARD pith_status pith__lm_tokens_from(const pith__tokens *tokens, pith__arena *arena,
+                                                pith__lm_tokens *out, pith_error *err);
+
+void pith__lm_adapter_init(pith__lm_adapter *adapter, pith_ctx *ctx); /* fills adapter->lm */
+void pith__lm_adapter_deinit(pith__lm_adapter *adapter);
 
 #endif /* PITH_API_H */

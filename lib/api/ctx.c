@@ -83,12 +83,13 @@ pith_status pith__check_text(const pith_ctx *ctx, const char *text, size_t size,
                          (unsigned)(unsigned char)text[bad], bad);
 }
 
-static pith_status window_options(const pith_ctx *ctx, pith__score_options *out, pith_error *err)
+pith_status pith__window_options(const pith_ctx *ctx, size_t most, pith__score_options *out,
+                                 pith_error *err)
 {
     const uint32_t context = ctx->model->weights.config.context;
     size_t window = (size_t)ctx->params.ctx_size;
     if (window == 0) {
-        window = context < WINDOW_MAX ? context : WINDOW_MAX;
+        window = context < most ? context : most;
     }
     if (window < 2 || window > context) {
         return pith__fail(err, PITH_E_RANGE,
@@ -126,7 +127,7 @@ static pith_status encode_pieces(pith_ctx *ctx, const char *text, const pith__sp
     return PITH_OK;
 }
 
-static unsigned thread_count(const pith_ctx *ctx)
+unsigned pith__thread_count(const pith_ctx *ctx)
 {
     const unsigned threads = (unsigned)ctx->params.threads;
     return threads == 0 ? pith__threads_available() : threads;
@@ -145,7 +146,7 @@ pith_status pith__score_text(pith_ctx *ctx, const char *text, size_t size,
     uint32_t *ids = NULL;
     float *nats = NULL;
     *out = (pith__scored){NULL, 0, 0, 0.0};
-    PITH__TRY(window_options(ctx, &options, err));
+    PITH__TRY(pith__window_options(ctx, WINDOW_MAX, &options, err));
     PITH__TRY(pith__arena_alloc(arena, all->count, sizeof *ranges, &ranges, err));
     PITH__TRY(encode_pieces(ctx, text, all, &tokens, ranges, err));
     PITH__TRY(pith__arena_alloc(arena, tokens.count, sizeof *ids, &ids, err));
@@ -154,7 +155,7 @@ pith_status pith__score_text(pith_ctx *ctx, const char *text, size_t size,
     for (size_t i = 0; i < tokens.count; i++) {
         ids[i] = tokens.items[i].id;
     }
-    const pith__tensor_ctx tensor = {thread_count(ctx), arena};
+    const pith__tensor_ctx tensor = {pith__thread_count(ctx), arena};
     const double start = pith__seconds();
     const pith__score_input input = {ids, tokens.count, ranges, all->count};
     PITH__TRY(pith__score_run(&ctx->model->weights, &tensor, &options, &input, nats,

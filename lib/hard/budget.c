@@ -273,6 +273,6 @@ pith_status pith__select_budget(const pith__source *source, pith__units *units,
     PITH__TRY(choose(&s, &count, err));
     PITH__TRY(pith__kept_render(source, units, arena, out, err));
     out->tokens = count;
-    out->threshold = s.prefix > 0 ? (double)s.ranked[s.prefix - 1].nats : (double)NAN;
+    out->threshold = s.prefix > 0 ? (double)s.ranked[s.prefix - 1].key : (double)NAN;
     return PITH_OK;
 }

@@ -36,6 +36,8 @@ typedef enum pith__aggregate {
 typedef struct pith__units {
     pith_unit *items; /* NULL if count is 0 */
     size_t count;
+    const float *keys; /* (count) what pith__select_budget() ranks them by, more is better; NULL:
+                          their nats */
 } pith__units;
 
 /* Every list is ascending and within the source; a list whose count is 0 may be NULL. */
@@ -119,8 +121,8 @@ typedef struct pith__counter {
 } pith__counter;
 
 /*
- * Keeps all protected units and the most informative others (unknown nats
- * first, then more nats first, then the earlier one) as long as the rendered
+ * Keeps all protected units and the most informative others (unknown keys
+ * first, then larger keys first, then the earlier one) as long as the rendered
  * text counts at most `budget`; then fills what room is left with later units
  * that fit. Sets `kept`, and renders as pith__kept_render() does. A budget
  * that the whole text fits in keeps everything.

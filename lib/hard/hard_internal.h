@@ -42,12 +42,12 @@ void pith__kept_walk(const pith__source *source, const pith__units *units,
 
 /* A unit that competes for its place. */
 typedef struct pith__ranked {
-    float nats;
+    float key;
     size_t index;
 } pith__ranked;
 
 /*
- * All units that are not protected: unknown nats first, then more nats first,
+ * All units that are not protected: unknown keys first, then larger ones first,
  * then the earlier one. A total order. *count may be 0. Fails with E_MEMORY.
  */
 PITH_NODISCARD pith_status pith__units_rank(const pith__units *units, pith__arena *arena,
@@ -90,23 +90,23 @@ void pith__heat_deinit(pith__heat *heat);
 int pith__heat_class(const pith__heat *heat, float nats);
 
 /* A stretch of text that looks the same throughout. Never empty. */
-typedef struct pith__segment {
+typedef struct pith__stretch {
     size_t start;
     size_t end;
     const pith_unit *unit; /* NULL: in no unit */
     bool in_output;
-} pith__segment;
+} pith__stretch;
 
 /* Walks over all of the text. All zero but for `heat`: at the beginning. */
-typedef struct pith__segments {
+typedef struct pith__stretches {
     const pith__heat *heat;
     size_t at;
     size_t unit;
     size_t range;
-} pith__segments;
+} pith__stretches;
 
 /* False at the end of the text. */
-bool pith__segments_next(pith__segments *segments, pith__segment *out);
+bool pith__stretches_next(pith__stretches *segments, pith__stretch *out);
 
 /* Output in pieces of a few kilobytes. After a failure nothing more is written. */
 typedef struct pith__out {

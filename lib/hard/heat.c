@@ -81,14 +81,14 @@ int pith__heat_class(const pith__heat *heat, float nats)
     return level;
 }
 
-bool pith__segments_next(pith__segments *segments, pith__segment *out)
+bool pith__stretches_next(pith__stretches *segments, pith__stretch *out)
 {
     const pith__heat *heat = segments->heat;
     const size_t at = segments->at;
     if (at >= heat->source->size) {
         return false;
     }
-    *out = (pith__segment){.start = at, .end = heat->source->size};
+    *out = (pith__stretch){.start = at, .end = heat->source->size};
     const pith__units *units = heat->units;
     while (segments->unit < units->count && units->items[segments->unit].end <= at) {
         segments->unit++;

@@ -10,15 +10,15 @@ static int compare_ranked(const void *left, const void *right)
 {
     const pith__ranked *a = left;
     const pith__ranked *b = right;
-    const bool a_unknown = isnan(a->nats);
-    const bool b_unknown = isnan(b->nats);
+    const bool a_unknown = isnan(a->key);
+    const bool b_unknown = isnan(b->key);
     if (a_unknown != b_unknown) {
         return a_unknown ? -1 : 1;
     }
-    if (a->nats > b->nats) {
+    if (a->key > b->key) {
         return -1;
     }
-    if (a->nats < b->nats) {
+    if (a->key < b->key) {
         return 1;
     }
     return a->index < b->index ? -1 : a->index > b->index;
@@ -32,7 +32,8 @@ pith_status pith__units_rank(const pith__units *units, pith__arena *arena, pith_
     PITH__TRY(pith__arena_alloc(arena, units->count, sizeof *ranked, &ranked, err));
     for (size_t i = 0; i < units->count; i++) {
         if (!units->items[i].is_protected) {
-            ranked[(*count)++] = (pith__ranked){.nats = units->items[i].nats, .index = i};
+            ranked[(*count)++] = (pith__ranked){
+                .key = units->keys != NULL ? units->keys[i] : units->items[i].nats, .index = i};
         }
     }
     qsort(ranked, *count, sizeof *ranked, compare_ranked);

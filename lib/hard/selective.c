@@ -52,11 +52,11 @@ pith_status pith__select_mass(const pith__source *source, pith__units *units, do
     /* added up in the order of the selection: a mass of 1 is then reached exactly */
     double total = held;
     for (size_t i = 0; i < count; i++) {
-        total += known_nats(ranked[i].nats);
+        total += known_nats(ranked[i].key);
     }
     double threshold = (double)NAN;
     for (size_t i = 0; i < count; i++) {
-        const float nats = ranked[i].nats;
+        const float nats = ranked[i].key;
         if (!isnan(nats) && held >= mass * total) {
             break;
         }

@@ -452,7 +452,7 @@ static void budget_fills_far_from_everything(void **state)
         size += length;
     }
     const pith__source source = {.text = text, .size = size};
-    pith__units units = {items, UNITS};
+    pith__units units = {items, UNITS, NULL};
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
     counting how = {.words = false};
@@ -529,7 +529,7 @@ static void budget_of_a_long_text(void **state)
                                .tokens = 1};
     }
     const pith__source source = {.text = text, .size = (size_t)UNITS * SIZE};
-    pith__units units = {items, UNITS};
+    pith__units units = {items, UNITS, NULL};
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
     counting how = {.words = true};

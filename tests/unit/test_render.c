@@ -68,7 +68,7 @@ static void plain_brackets_what_was_dropped(void **state)
     pith_unit items[] = {unit(0, 3, 1, true, false), unit(3, 7, 2, false, false),
                          unit(7, 8, 2, false, false), unit(8, 13, 3, true, false),
                          unit(16, 21, 4, false, false)};
-    const pith__units units = {items, COUNT(items)};
+    const pith__units units = {items, COUNT(items), NULL};
     sink out;
     render_ansi(&source, &units, false, &out);
     assert_string_equal(out.buf.data, "one[- two-]\nthree[-<t> four-]");
@@ -82,7 +82,7 @@ static void color_follows_the_deciles(void **state)
     pith_unit items[] = {unit(0, 1, 1, true, false),  unit(1, 2, 2, true, false),
                          unit(2, 3, 9, true, true),   unit(3, 4, NAN, true, false),
                          unit(4, 5, NAN, true, true), unit(5, 6, 1, false, false)};
-    const pith__units units = {items, COUNT(items)};
+    const pith__units units = {items, COUNT(items), NULL};
     sink out;
     render_ansi(&source, &units, true, &out);
     /* known nats: 1 1 2 9; deciles 1 1 1 1.2 1.5 1.8 2.7 4.8 6.9 */
@@ -101,7 +101,7 @@ static void colors_stop_at_line_ends(void **state)
     (void)state;
     const pith__source source = {.text = "a\r\nb", .size = 4};
     pith_unit items[] = {unit(0, 4, 1, false, false)};
-    const pith__units units = {items, 1};
+    const pith__units units = {items, 1, NULL};
     sink out;
     render_ansi(&source, &units, true, &out);
     assert_string_equal(out.buf.data, "\x1b[2;9ma\x1b[0m\n\x1b[2;9mb\x1b[0m");
@@ -113,7 +113,7 @@ static void control_characters_become_visible(void **state)
     (void)state;
     const char text[] = "\x1b[31m\x07\x7f\r\xc2\x9b\xe2\x80\xae\xff\xe2\x82\tx\0";
     const pith__source source = {.text = text, .size = sizeof text - 1};
-    const pith__units none = {NULL, 0};
+    const pith__units none = {NULL, 0, NULL};
     sink out;
     render_ansi(&source, &none, false, &out);
     assert_string_equal(out.buf.data,
@@ -126,7 +126,7 @@ static void nothing_gives_nothing(void **state)
 {
     (void)state;
     const pith__source source = {.text = NULL, .size = 0};
-    const pith__units none = {NULL, 0};
+    const pith__units none = {NULL, 0, NULL};
     sink out;
     render_ansi(&source, &none, true, &out);
     assert_string_equal(out.buf.data, "");
@@ -305,7 +305,7 @@ static void page_shows_everything(void **state)
     pith_unit items[] = {unit(0, 3, 0.125F, false, false), unit(3, 16, 5.0F, true, true),
                          unit(16, 25, 2.0F, false, false), unit(26, 30, NAN, true, false)};
     items[1].tokens = 3;
-    const pith__units units = {items, COUNT(items)};
+    const pith__units units = {items, COUNT(items), NULL};
     const pith_stats stats = {.source_tokens = 40,
                               .kept_tokens = 10,
                               .budget_tokens = 20,
@@ -348,7 +348,7 @@ static void page_of_nothing(void **state)
 {
     (void)state;
     const pith__source source = {.text = NULL, .size = 0};
-    const pith__units none = {NULL, 0};
+    const pith__units none = {NULL, 0, NULL};
     const pith__page head = {NULL, NULL};
     sink out;
     render_html(&source, &none, &head, &out);
@@ -368,7 +368,7 @@ static void page_survives_odd_numbers(void **state)
     pith_unit items[] = {unit(0, 1, INFINITY, true, false), unit(1, 2, -1.5F, true, false),
                          unit(2, 3, 3e38F, false, false), unit(3, 4, -INFINITY, false, false)};
     for (size_t count = 1; count <= COUNT(items); count++) {
-        const pith__units units = {items, count};
+        const pith__units units = {items, count, NULL};
         const pith__page head = {NULL, NULL};
         sink out;
         render_html(&source, &units, &head, &out);
@@ -388,7 +388,7 @@ static void page_replaces_what_html_cannot_hold(void **state)
     const char text[] = "a\xff\0\x1b\r\nb\rc\xef\xbf\xbe\xc2\x85\xe2\x81\xa6";
     const pith__source source = {.text = text, .size = sizeof text - 1};
     pith_unit items[] = {unit(0, sizeof text - 1, 1, true, false)};
-    const pith__units units = {items, 1};
+    const pith__units units = {items, 1, NULL};
     const pith__page head = {NULL, NULL};
     sink out;
     render_html(&source, &units, &head, &out);
@@ -415,7 +415,7 @@ static void page_of_a_long_text(void **state)
         items[i] = unit(4 * i, 4 * i + 4, (float)(i % 97) / 9.0F, i % 2 == 0, false);
     }
     const pith__source source = {.text = text, .size = (size_t)UNITS * 4};
-    const pith__units units = {items, UNITS};
+    const pith__units units = {items, UNITS, NULL};
     const pith__page head = {NULL, NULL};
     sink out;
     render_html(&source, &units, &head, &out);
@@ -489,7 +489,7 @@ static void what_looks_kept_is_the_output(void **state)
         for (size_t i = 0; i < size; i++) {
             text[i] = alphabet[test_random_below(&seed, strlen(alphabet))];
         }
-        pith__units units = {items, 0};
+        pith__units units = {items, 0, NULL};
         for (size_t at = test_random_below(&seed, 3); at < size;) {
             const size_t end = at + 1 + test_random_below(&seed, 6);
             const size_t kind = test_random_below(&seed, 6);
@@ -517,7 +517,7 @@ static void any_bytes_are_safe(void **state)
         for (size_t i = 0; i < size; i++) {
             text[i] = (char)test_random_below(&seed, 256);
         }
-        pith__units units = {items, 0};
+        pith__units units = {items, 0, NULL};
         for (size_t at = 0; at < size;) {
             const size_t end = at + 1 + test_random_below(&seed, 9);
             items[units.count++] =
@@ -550,7 +550,7 @@ static void a_refusing_callback_ends_it(void **state)
     char text[5000];
     memset(text, 'x', sizeof text);
     const pith__source source = {.text = text, .size = sizeof text};
-    const pith__units none = {NULL, 0};
+    const pith__units none = {NULL, 0, NULL};
     const pith__page head = {NULL, NULL};
     sink out;
     sink_init(&out);
@@ -579,7 +579,7 @@ static pith_status sweep_body(const pith_allocator *mem, void *user)
     const pith__source source = {.text = "one two three", .size = 13};
     pith_unit items[] = {unit(0, 3, 1, true, false), unit(3, 7, 2, false, false),
                          unit(7, 13, 3, true, true)};
-    const pith__units units = {items, COUNT(items)};
+    const pith__units units = {items, COUNT(items), NULL};
     const pith__page head = {NULL, NULL};
     PITH__TRY(pith__render_ansi(&source, &units, NULL, true, discard, user, mem, &err));
     return pith__render_html(&source, &units, NULL, &head, discard, user, mem, &err);

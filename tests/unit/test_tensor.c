@@ -102,9 +102,10 @@ typedef struct dims {
 } dims;
 
 static const dims SHAPES[] = {
-    {1, 1, 1},   {1, 8, 8},     {1, 13, 31},  {2, 1, 64},   {3, 33, 17},   {5, 2, 3},
-    {7, 16, 5},  {16, 48, 100}, {31, 7, 200}, {33, 64, 64}, {64, 100, 33}, {255, 3, 9},
-    {256, 8, 4}, {257, 1, 1},   {257, 9, 40}, {300, 65, 7}, {300, 40, 96}, {520, 12, 11},
+    {1, 1, 1},   {1, 8, 8},     {1, 13, 31},  {2, 1, 64},     {3, 33, 17},   {5, 2, 3},
+    {7, 16, 5},  {16, 48, 100}, {31, 7, 200}, {33, 64, 64},   {64, 100, 33}, {255, 3, 9},
+    {256, 8, 4}, {257, 1, 1},   {257, 9, 40}, {300, 65, 7},   {300, 40, 96}, {520, 12, 11},
+    {1, 769, 9}, {3, 768, 33},  {2, 2000, 5}, {257, 1537, 3},
 };
 
 #define N_SHAPES (sizeof SHAPES / sizeof SHAPES[0])
@@ -908,8 +909,9 @@ typedef struct head_case {
 } head_case;
 
 static const head_case HEADS[] = {
-    {1, 1, 1, 1.0f},    {1, 2, 3, 5.0f},      {3, 511, 16, 1.0f},   {3, 512, 16, 10.0f},
-    {3, 513, 9, 10.0f}, {300, 1000, 8, 3.0f}, {5, 1537, 33, 80.0f}, {257, 700, 1, 80.0f},
+    {1, 1, 1, 1.0f},    {1, 2, 3, 5.0f},      {3, 511, 16, 1.0f},    {3, 512, 16, 10.0f},
+    {3, 513, 9, 10.0f}, {300, 1000, 8, 3.0f}, {5, 1537, 33, 80.0f},  {257, 700, 1, 80.0f},
+    {2, 8192, 3, 9.0f}, {3, 8193, 5, 30.0f},  {258, 17000, 2, 2.0f},
 };
 
 #define N_HEADS (sizeof HEADS / sizeof HEADS[0])
@@ -1034,13 +1036,13 @@ static void head_nll_is_that_of_the_full_softmax(void **state)
     }
 }
 
-/* One entry far above all others, in the first, a middle and the last block of the vocabulary. */
+/* One entry far above all others, in the first, some middle and the last block of the vocabulary. */
 static void one_logit_may_dominate(void **state)
 {
     (void)state;
-    enum { VOCABULARY = 1300 };
+    enum { VOCABULARY = 17000 };
     static float w[VOCABULARY];
-    const size_t peaks[] = {0, 511, 700, VOCABULARY - 1};
+    const size_t peaks[] = {0, 511, 700, 5666, 5667, 9000, VOCABULARY - 1};
     const float x[] = {1.0f, 1.0f};
     const pith__matrix matrix = {.rows = VOCABULARY, .cols = 1, .f32 = w};
     const pith__rows rows = {.count = 2, .width = 1, .f32 = x};
