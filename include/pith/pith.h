@@ -423,7 +423,7 @@ PITH_API const pith_part_stats *pith_result_parts(const pith_result *result, siz
 /*
  * Ranks the contexts among `parts` by the parameter "rank-method", for the question
  * if there is one. order[0..] (as many as there are contexts) receives indices into
- * `parts`, best first; scores (NULL or as many) the score of each, larger is better.
+ * `parts`, best first; scores[i] (scores may be NULL) that of order[i], larger is better.
  * Fails like pith_compress_parts().
  */
 PITH_API PITH_NODISCARD pith_status pith_rank(pith_ctx *ctx, const pith_part *parts, size_t count,

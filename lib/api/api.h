@@ -87,6 +87,7 @@ typedef struct pith__params {
     int structured; /* pith__structured */
     double keep_turns;
     bool drop_consecutive;
+    bool prefer_names;
     pith__texts json_rate;
     pith__texts keep_pattern;
     /* methods llmlingua and longllmlingua; names and meanings as in lingua.h */

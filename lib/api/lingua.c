@@ -22,7 +22,8 @@ static bool is_long(const pith__params *p)
 static void read_condition(const pith__params *p, pith__lingua_options *o)
 {
     const bool official = p->mode == PITH__MODE_OFFICIAL;
-    const bool question_aware = official ? is_long(p) : p->method == PITH__METHOD_LONGLLMLINGUA;
+    const bool question_aware =
+        is_long(p) || (!official && p->method == PITH__METHOD_LONGLLMLINGUA);
     int condition = p->condition == 0 ? 0 : (p->condition - 1) % 3;
     bool prefix = p->condition > 3;
     if (p->condition == 0 && !official && question_aware) {
@@ -50,14 +51,14 @@ static pith__rank_method read_rank_method(const pith__params *p, bool has_questi
         return (pith__rank_method)(p->rank_method - 1);
     }
     if (p->mode == PITH__MODE_PITH && has_question) {
-        return PITH__RANK_HYBRID;
+        return PITH__RANK_BM25;
     }
     return is_long(p) ? PITH__RANK_LONGLLMLINGUA : PITH__RANK_LLMLINGUA;
 }
 
 static pith__budget_change read_context_budget(const pith__params *p)
 {
-    static const pith__budget_change by_mode[] = {[PITH__MODE_PITH] = {'*', 1.5},
+    static const pith__budget_change by_mode[] = {[PITH__MODE_PITH] = {'*', 2.0},
                                                   [PITH__MODE_PAPER] = {'*', 2.0},
                                                   [PITH__MODE_OFFICIAL] = {'+', 100.0}};
     pith__budget_change change = by_mode[p->mode];
@@ -90,7 +91,7 @@ pith_status pith__lingua_read_options(pith_ctx *ctx, bool has_question, pith__li
 {
     const pith__params *p = &ctx->params;
     const bool paper = p->mode == PITH__MODE_PAPER;
-    const bool dynamic = p->method == PITH__METHOD_LONGLLMLINGUA && p->mode != PITH__MODE_OFFICIAL;
+    const bool dynamic = p->method == PITH__METHOD_LONGLLMLINGUA && paper;
     *out = (pith__lingua_options){
         .mode = p->mode == PITH__MODE_OFFICIAL ? PITH__LINGUA_OFFICIAL : PITH__LINGUA_PAPER,
         .rate = p->rate,
@@ -382,8 +383,12 @@ pith_status pith__rank_contexts(pith_ctx *ctx, pith__lm_adapter *lm, const pith_
         const pith__reading *part = &prompt->parts[prompt->contexts[i]];
         texts[i] = (pith__lingua_text){part->text, part->size};
     }
-    return pith__lingua_rank(&lm->lm, options, texts, prompt->context_count, &query, true,
-                             &ctx->arena, out, err);
+    PITH__TRY(pith__lingua_rank(&lm->lm, options, texts, prompt->context_count, &query, true,
+                                &ctx->arena, out, err));
+    const bool links = ctx->params.mode == PITH__MODE_PITH &&
+                       ctx->params.method == PITH__METHOD_LONGLLMLINGUA &&
+                       options->rank_method == PITH__RANK_BM25;
+    return links ? pith__lingua_link(texts, &ctx->arena, out, err) : PITH_OK;
 }
 
 static pith_status rank(pith_ctx *ctx, const pith_part *parts, size_t count, size_t *order,

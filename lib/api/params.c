@@ -101,6 +101,11 @@ static const param table[] = {
     {{"drop-consecutive", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.2", "compress",
       "Of protected text that would stand twice in a row in the output, keep the first only."},
      FIELD(drop_consecutive)},
+    {{"prefer-names", 0, PITH_PARAM_FLAG, 0, 0, "true", "", "", "0.2", "compress",
+      "Method llmlingua in mode pith, with aggregate auto: names and numbers, which a reader "
+      "cannot "
+      "guess, weigh more than their self-information."},
+     FIELD(prefer_names)},
     {{"rank-method", 0, PITH_PARAM_ENUM, 0, 0, "auto",
       "auto|llmlingua|longllmlingua|bm25|gzip|random|hybrid", "", "0.2", "compress",
       "How contexts are ranked. llmlingua: perplexity. longllmlingua: perplexity of the question "
@@ -432,7 +437,7 @@ bool pith__params_budget_change(const char *text, pith__budget_change *out)
 pith_status pith__params_key_rate(char *entry, double *rate, pith_error *err)
 {
     char *equals = strrchr(entry, '=');
-    if (equals == NULL || equals == entry) {
+    if (equals == NULL) {
         return pith__fail(err, PITH_E_ARGUMENT, "json-rate: \"%s\" is not KEY=RATE", entry);
     }
     char *end = NULL;

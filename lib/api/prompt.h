@@ -143,7 +143,8 @@ typedef struct pith__keys_input {
     const pith__scored *scored;
     const pith__lingua_options *options; /* NULL: not a method of lib/lingua */
     const pith__lm *lm;
-    double room; /* tokens of the budget for contexts */
+    const double *scores; /* (parts) of the ranker; NULL: not ranked */
+    double room;          /* tokens of the budget for contexts */
 } pith__keys_input;
 
 /*

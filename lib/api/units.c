@@ -50,9 +50,19 @@ static pith_status given_up(job *j, const pith__reading *part, double *out)
     return PITH_OK;
 }
 
+static bool has_local_part(const pith__prompt *prompt)
+{
+    for (size_t i = 0; i < prompt->count; i++) {
+        if (prompt->parts[i].is_local) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
- * A rate is a share of the whole prompt; of a part with rates of its own (JSON, chat, tags), only
- * of its segments.
+ * A rate is a share of the whole prompt. Where a context has rates of its own (JSON, chat, tags),
+ * it is one of that context's segments only, and instruction and question do not count in it.
  */
 static pith_status find_budget(job *j)
 {
@@ -69,13 +79,16 @@ static pith_status find_budget(job *j)
         j->budget = (size_t)p->target_tokens;
         return PITH_OK;
     }
+    const bool is_local = has_local_part(j->prompt);
     size_t plain = j->prompt->tokens;
     double local = 0.0;
-    for (size_t i = 0; i < j->prompt->count; i++) {
+    for (size_t i = 0; i < j->prompt->count && is_local; i++) {
         const pith__reading *part = &j->prompt->parts[i];
+        double less = 0.0;
         if (part->is_local) {
-            double less = 0.0;
             PITH__TRY(given_up(j, part, &less));
+        }
+        if (part->is_local || part->role != PITH_CONTEXT) {
             plain -= part->tokens < plain ? part->tokens : plain;
             local += (double)part->tokens - less;
         }
@@ -151,43 +164,40 @@ static pith_status put_all_contexts(job *j)
     return PITH_OK;
 }
 
-/* Ranks the contexts and drops those beyond what is wanted of the best. */
-static pith_status put_best_contexts(job *j)
+static pith_status rank_contexts(job *j, pith__ranking *out)
 {
     const pith__prompt *prompt = j->prompt;
-    const size_t count = prompt->context_count;
-    pith__ranking ranking;
-    pith__coarse coarse;
-    size_t *lengths = NULL;
-    bool *forced = NULL;
-    PITH__TRY(pith__rank_contexts(j->ctx, j->lm, prompt, &j->options, &ranking, j->err));
-    PITH__TRY(pith__arena_alloc(&j->ctx->arena, count, sizeof *lengths, &lengths, j->err));
-    PITH__TRY(pith__arena_alloc(&j->ctx->arena, count, sizeof *forced, &forced, j->err));
+    PITH__TRY(pith__rank_contexts(j->ctx, j->lm, prompt, &j->options, out, j->err));
     PITH__TRY(
         pith__arena_alloc(&j->ctx->arena, prompt->count, sizeof *j->scores, &j->scores, j->err));
     for (size_t i = 0; i < prompt->count; i++) {
         j->scores[i] = (double)NAN;
     }
+    for (size_t i = 0; i < prompt->context_count; i++) {
+        j->scores[prompt->contexts[i]] = out->scores[i];
+    }
+    return PITH_OK;
+}
+
+/* Drops the contexts beyond what is wanted of the best. */
+static pith_status put_best_contexts(job *j, const pith__ranking *ranking)
+{
+    const pith__prompt *prompt = j->prompt;
+    const size_t count = prompt->context_count;
+    pith__coarse coarse;
+    size_t *lengths = NULL;
+    bool *forced = NULL;
+    PITH__TRY(pith__arena_alloc(&j->ctx->arena, count, sizeof *lengths, &lengths, j->err));
+    PITH__TRY(pith__arena_alloc(&j->ctx->arena, count, sizeof *forced, &forced, j->err));
     for (size_t i = 0; i < count; i++) {
         const pith__reading *part = &prompt->parts[prompt->contexts[i]];
         lengths[i] = part->tokens;
         forced[i] = j->options.strict_preserve_uncompressed && part->has_uncompressed;
-        j->scores[prompt->contexts[i]] = ranking.scores[i];
     }
-    const pith__coarse_input input = {&ranking, lengths, forced, room_for_contexts(j)};
+    const pith__coarse_input input = {ranking, lengths, forced, room_for_contexts(j)};
     PITH__TRY(pith__lingua_coarse(&j->options, &input, &j->ctx->arena, &coarse, j->err));
     put_contexts(j, coarse.kept, coarse.change, coarse.count);
     return PITH_OK;
-}
-
-static bool has_local_part(const pith__prompt *prompt)
-{
-    for (size_t i = 0; i < prompt->count; i++) {
-        if (prompt->parts[i].is_local) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static pith_status choose_contexts(job *j)
@@ -197,10 +207,13 @@ static pith_status choose_contexts(job *j)
     if (prompt->instruction != PITH__NO_PART) {
         put(j, prompt->instruction, 1.0);
     }
-    const bool coarse = j->is_lingua && prompt->context_count > 1 &&
-                        j->options.use_context_level_filter && !has_local_part(prompt) &&
-                        j->budget < prompt->tokens;
-    PITH__TRY(coarse ? put_best_contexts(j) : put_all_contexts(j));
+    const bool several = j->is_lingua && prompt->context_count > 1 && j->budget < prompt->tokens;
+    const bool coarse = several && j->options.use_context_level_filter && !has_local_part(prompt);
+    pith__ranking ranking;
+    if (several) {
+        PITH__TRY(rank_contexts(j, &ranking));
+    }
+    PITH__TRY(coarse ? put_best_contexts(j, &ranking) : put_all_contexts(j));
     if (prompt->question != PITH__NO_PART && j->ctx->params.concate_question) {
         put(j, prompt->question, 1.0);
     }
@@ -557,6 +570,7 @@ static pith_status select_units(job *j, const pith__source *clean)
                                    .scored = &j->scored,
                                    .options = j->is_lingua ? &j->options : NULL,
                                    .lm = &j->lm->lm,
+                                   .scores = j->scores,
                                    .room = room_for_contexts(j)};
     PITH__TRY(pith__keys_build(j->ctx, &keys, &j->units, j->err));
     PITH__TRY(select_budget(j, clean));

@@ -294,6 +294,53 @@ PITH_NODISCARD pith_status pith__lingua_iterate(const pith__lm *lm, unsigned str
                                                 const pith__iterate_input *input,
                                                 pith__arena *arena, float *nats, pith_error *err);
 
+/*
+ * Raises texts whose title (a short first line) is named in one of the best texts, by 0.7 of its
+ * score: the second step of questions in two steps. For scores that are 0 where nothing fits, as
+ * those of BM25. `texts` and `ranking` as of pith__lingua_rank(). Fails with E_MEMORY.
+ */
+PITH_NODISCARD pith_status pith__lingua_link(const pith__lingua_text *texts, pith__arena *arena,
+                                             pith__ranking *ranking, pith_error *err);
+
+/* ---- what of a text speaks of a question (focus.c) ----------------------------------------------------- */
+
+typedef struct pith__focus_sentence {
+    size_t start; /* bytes [start, end) of the text */
+    size_t end;
+    size_t document;
+} pith__focus_sentence;
+
+/* A phrase or word. */
+typedef struct pith__focus_unit {
+    size_t start; /* bytes of the text */
+    size_t end;
+    size_t sentence; /* SIZE_MAX: in none, and not judged */
+    size_t token;    /* of the text, that it begins with */
+    size_t tokens;
+    float nats; /* sum over its tokens; NaN: unknown */
+} pith__focus_unit;
+
+typedef struct pith__focus_input {
+    const char *text;
+    size_t size;
+    const pith__focus_sentence *sentences; /* ascending; those of a document stand together */
+    size_t sentence_count;
+    const double *documents; /* relevance 0..1 of every document */
+    size_t document_count;
+    const pith__focus_unit *units; /* ascending */
+    size_t unit_count;
+    pith__lingua_text question;
+} pith__focus_input;
+
+/*
+ * keys[i] (unit_count): how much of the answer unit i may hold, larger is better: BM25 of its
+ * sentence, twice the relevance of its document, and a little for standing near words of the
+ * question, for being of the kind that it asks for (a name, a number, a date), and for its nats.
+ * docs/llmlingua.md has the formula and what each term is worth. E_MEMORY.
+ */
+PITH_NODISCARD pith_status pith__lingua_focus(const pith__lm *lm, const pith__focus_input *input,
+                                              pith__arena *arena, float *keys, pith_error *err);
+
 /* ---- recovery of a response (recover.c) ------------------------------------------------------------------ */
 
 /*

@@ -21,7 +21,8 @@ typedef struct pipeline {
     pith__arena *arena;
     pith__lingua_output *out;
     /* budget, in tokens */
-    size_t *lengths; /* (prompt.count) */
+    size_t *lengths; /* (prompt.count) without tags */
+    double total;    /* of all contexts; for the release with tags */
     size_t instruction;
     size_t question;
     double budget;       /* for contexts */
@@ -110,11 +111,17 @@ static pith_status measure(pipeline *p, pith_error *err)
     const size_t specials = p->rules->counts_specials ? pith__lingua_specials(p->lm) : 0;
     const bool tagged = p->rules->tags_need_structured && p->prompt.structured;
     PITH__TRY(pith__arena_alloc(p->arena, p->prompt.count, sizeof *p->lengths, &p->lengths, err));
+    p->total = 0.0;
     for (size_t i = 0; i < p->prompt.count; i++) {
         const pith__lingua_context *context = &p->prompt.contexts[i];
-        PITH__TRY(pith__lingua_length(p->lm, tagged ? &context->tagged : &context->clean, p->arena,
-                                      &p->lengths[i], err));
+        PITH__TRY(pith__lingua_length(p->lm, &context->clean, p->arena, &p->lengths[i], err));
         p->lengths[i] += specials;
+        size_t length = p->lengths[i];
+        if (tagged) {
+            PITH__TRY(pith__lingua_length(p->lm, &context->tagged, p->arena, &length, err));
+            length += specials;
+        }
+        p->total += (double)length;
     }
     PITH__TRY(pith__lingua_length(p->lm, &p->prompt.instruction, p->arena, &p->instruction, err));
     PITH__TRY(pith__lingua_length(p->lm, &p->prompt.question, p->arena, &p->question, err));
@@ -123,18 +130,9 @@ static pith_status measure(pipeline *p, pith_error *err)
     return PITH_OK;
 }
 
-static double total_length(const pipeline *p)
-{
-    double total = 0.0;
-    for (size_t i = 0; i < p->prompt.count; i++) {
-        total += (double)p->lengths[i];
-    }
-    return total;
-}
-
 static void release_budget(pipeline *p)
 {
-    const double contexts = total_length(p);
+    const double contexts = p->total;
     const double instruction = (double)p->instruction;
     const double question = (double)p->question;
     p->segment_rate = p->options.rate;
@@ -151,7 +149,7 @@ static void release_budget(pipeline *p)
 static void paper_budget(pipeline *p)
 {
     const double ends = (double)p->instruction + (double)p->question;
-    const double all = total_length(p) + ends;
+    const double all = p->total + ends;
     double share = p->options.rate;
     if (p->options.target_token >= 0.0) {
         share = all > 0.0 ? clamp(p->options.target_token / all) : 1.0;

@@ -8,6 +8,7 @@
  * the one with the answer then comes first for 86 % of 664 questions of NQ instead of for 39 %.
  */
 #include "lingua/rank_internal.h"
+#include "lingua/terms.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -78,50 +79,16 @@ static pith_status split_spaces(words *list, const pith__lingua_text *text, size
     return push_word(list, last, text->size - start, number, err);
 }
 
-static bool is_function_word(const char *bytes, size_t size)
+static pith_status push_terms(words *list, const pith__rank_input *input,
+                              const pith__lingua_text *text, size_t number,
+                              bool skip_function_words, pith_error *err)
 {
-    static const char *const function_words[] = {
-        "a",   "an",   "are",  "did",  "do",    "does",  "how", "in",   "is",    "of", "the",
-        "was", "were", "what", "when", "where", "which", "who", "whom", "whose", "why"};
-    for (size_t i = 0; i < sizeof function_words / sizeof function_words[0]; i++) {
-        if (strlen(function_words[i]) == size && memcmp(function_words[i], bytes, size) == 0) {
-            return true;
-        }
+    pith__lingua_terms terms;
+    PITH__TRY(pith__lingua_split_terms(text, skip_function_words, input->arena, &terms, err));
+    for (size_t i = 0; i < terms.count; i++) {
+        PITH__TRY(push_word(list, terms.items[i].text, terms.items[i].size, number, err));
     }
-    return false;
-}
-
-/*
- * The size of the word without an English plural ending; "ies" becomes "y" in place. The rules of
- * Harman's S stemmer (How effective is suffixing?, JASIS 1991), of which two do the same.
- */
-static size_t fold_plural(char *bytes, size_t size)
-{
-    if (size < 4 || bytes[size - 1] != 's') {
-        return size;
-    }
-    const char second = bytes[size - 2];
-    const char fourth = bytes[size - 4];
-    if (second == 'e' && bytes[size - 3] == 'i' && fourth != 'a' && fourth != 'e') {
-        bytes[size - 3] = 'y';
-        return size - 2;
-    }
-    return second == 'u' || second == 's' ? size : size - 1;
-}
-
-static pith_status split_terms(words *list, const pith__lingua_text *text, size_t number,
-                               bool skip_function_words, pith_error *err)
-{
-    pith__terms terms;
-    PITH__TRY(pith__text_terms(text->text, text->size, &list->mem, &terms, err));
-    for (size_t i = 0; i < terms.spans.count; i++) {
-        char *bytes = terms.text + terms.spans.items[i].start;
-        const size_t size = terms.spans.items[i].end - terms.spans.items[i].start;
-        if (!skip_function_words || !is_function_word(bytes, size)) {
-            PITH__TRY(push_word(list, bytes, fold_plural(bytes, size), number, err));
-        }
-    }
-    return PITH_OK; /* the terms stay, as the words point into them, and go with the arena */
+    return PITH_OK;
 }
 
 static pith_status split_query(const bm25 *index, words *list, pith_error *err)
@@ -130,8 +97,8 @@ static pith_status split_query(const bm25 *index, words *list, pith_error *err)
     if (index->official) {
         return split_spaces(list, query, 0, err);
     }
-    PITH__TRY(split_terms(list, query, 0, true, err));
-    return list->count > 0 ? PITH_OK : split_terms(list, query, 0, false, err);
+    PITH__TRY(push_terms(list, index->input, query, 0, true, err));
+    return list->count > 0 ? PITH_OK : push_terms(list, index->input, query, 0, false, err);
 }
 
 /* ---- the index --------------------------------------------------------------------------- */
@@ -144,7 +111,7 @@ static pith_status split_texts(bm25 *index, words *list, pith_error *err)
     for (size_t i = 0; i < input->count; i++) {
         const size_t before = list->count;
         PITH__TRY(index->official ? split_spaces(list, &input->texts[i], i, err)
-                                  : split_terms(list, &input->texts[i], i, false, err));
+                                  : push_terms(list, input, &input->texts[i], i, false, err));
         index->lengths[i] = list->count - before;
     }
     index->mean_length = (double)list->count / (double)input->count;

@@ -261,11 +261,25 @@ static pith_status assemble(rendering *r, pith_error *err)
 
 /* ---- units --------------------------------------------------------------------------------------- */
 
-/* Tokens [first, last), which share characters, as units of the parts they lie in. */
-static pith_status add_units(rendering *r, size_t first, size_t last, const pith__stretch **stretch,
-                             pith_error *err)
+/* Adds a unit; what continues the one before it in the same part makes that one longer. */
+static pith_status add_unit(rendering *r, size_t part, const pith_unit *unit, bool continued,
+                            pith_error *err)
 {
-    const pith__working *w = r->input->working;
+    pith__lingua_unit *last = r->unit_count == 0 ? NULL : &r->units[r->unit_count - 1];
+    if (continued && last != NULL && last->part == part && last->unit.end == unit->start) {
+        last->unit.end = unit->end;
+        last->unit.is_protected = last->unit.is_protected || unit->is_protected;
+        return PITH_OK;
+    }
+    PITH__TRY(pith__grow(&r->mem, &r->units, &r->unit_capacity, r->unit_count + 1, sizeof *r->units,
+                         err));
+    r->units[r->unit_count++] = (pith__lingua_unit){part, *unit};
+    return PITH_OK;
+}
+
+/* What tokens [first, last), which share characters, have in common. */
+static pith_unit unit_of(const rendering *r, size_t first, size_t last)
+{
     const pith__itpc_output *tokens = r->input->tokens;
     pith_unit unit = {.kept = true, .tokens = (uint32_t)(last - first)};
     float sum = 0.0F;
@@ -275,9 +289,19 @@ static pith_status add_units(rendering *r, size_t first, size_t last, const pith
         unit.is_protected = unit.is_protected || (r->input->forced != NULL && r->input->forced[i]);
     }
     unit.nats = sum / (float)(last - first);
+    return unit;
+}
+
+/* Makes units of tokens [first, last), one in every part they lie in. */
+static pith_status add_units(rendering *r, size_t first, size_t last, const pith__stretch **stretch,
+                             pith_error *err)
+{
+    const pith__working *w = r->input->working;
     const size_t start = w->spans[first].start;
     const size_t end = w->spans[last - 1].end;
     const pith__stretch *stop = w->stretches + w->stretch_count;
+    pith_unit unit = unit_of(r, first, last);
+    bool continued = false;
     while (*stretch < stop && start >= (*stretch)->at + (*stretch)->size) {
         (*stretch)++;
     }
@@ -291,9 +315,8 @@ static pith_status add_units(rendering *r, size_t first, size_t last, const pith
         here.start = s->start + (from - s->at);
         here.end = s->start + (to - s->at);
         here.is_protected = here.is_protected || !s->compress;
-        PITH__TRY(pith__grow(&r->mem, &r->units, &r->unit_capacity, r->unit_count + 1,
-                             sizeof *r->units, err));
-        r->units[r->unit_count++] = (pith__lingua_unit){s->part, here};
+        PITH__TRY(add_unit(r, s->part, &here, continued, err));
+        continued = true;
         unit.tokens = 0; /* counted once */
     }
     return PITH_OK;
@@ -310,7 +333,8 @@ static pith_status find_units(rendering *r, pith__lingua_output *out, pith_error
         out->scored += tokens->judged[i];
         while (last < w->count && !pith__utf8_is_boundary(w->text, w->size, w->spans[last].start)) {
             out->scored += tokens->judged[last];
-            judged = judged || tokens->judged[last++];
+            judged = judged || tokens->judged[last];
+            last++;
         }
         if (judged && i >= w->start) {
             PITH__TRY(add_units(r, i, last, &stretch, err));

@@ -62,13 +62,15 @@ static const pattern patterns[] = {
              "|(?:1[0-2]|0?[1-9])\\s?(?:[AaPp][Mm]\\b|[AaPp]\\.[Mm]\\.)"
              "|\\d{1,2}\\s?o['\\u2019]clock)(?![\\p{L}\\p{N}_:])"},
     {"number", "(?<![\\p{L}\\p{N}_])(?:" SIGN "|(?<!\\d)\\.)?" DIGITS "(?:[eE][+-]?+\\d++)?+"},
-    {"money",
-     NOT_INSIDE "(?:" SIGN "?(?:[A-Z]{1,3}\\s?)?\\p{Sc}\\s?" SIGN "?" DIGITS AMOUNT
-                "|(?:USD|EUR|GBP|JPY|CNY|RMB|CHF|CAD|AUD|INR|KRW)\\s?" DIGITS AMOUNT "|" SIGN
-                "?" DIGITS AMOUNT "\\s?(?:\\p{Sc}|" CURRENCY "\\b|[\\u5143\\u5186]))"},
-    {"percent", NOT_INSIDE "(?:" SIGN "?" DIGITS "\\s?%?\\s?[-\\u2013\\u2014]\\s?)?" SIGN "?" DIGITS
-                           "\\s?-?(?:[%\\u2030\\uff05]|(?:percent|per cent|percentage "
-                           "points?|pp|bps|basis points?)\\b)"},
+    {"money", "(?=" SIGN "?[\\p{Sc}\\dA-Z])" NOT_INSIDE SIGN "?+(?:(?=[\\p{Sc}A-Z])"
+              "(?:(?:[A-Z]{1,3}\\s?)?\\p{Sc}\\s?" SIGN "?"
+              "|(?:USD|EUR|GBP|JPY|CNY|RMB|CHF|CAD|AUD|INR|KRW)\\s?)" DIGITS AMOUNT "|" DIGITS
+              "(?=\\s?[\\p{Sc}A-Za-z\\u5143\\u5186])" AMOUNT "\\s?(?:\\p{Sc}|" CURRENCY
+              "\\b|[\\u5143\\u5186]))"},
+    {"percent", "(?=" SIGN "?\\d)" NOT_INSIDE SIGN "?+" DIGITS
+                "(?:\\s?+%?+\\s?+[-\\u2013\\u2014]\\s?+" DIGITS ")?"
+                "(?=\\s?-?[%\\u2030\\uff05pb])\\s?-?(?:[%\\u2030\\uff05]|(?:percent|per cent|"
+                "percentage points?|pp|bps|basis points?)\\b)"},
     {"phone", "(?<![\\p{L}\\p{N}_+(.-])(?:"
               "\\+\\d{1,3}[ .-]?(?:\\(\\d{1,4}\\)[ .-]?)?\\d{2,12}(?:[ .-]\\d{2,8}){0,4}"
               "|(?:\\(\\d{2,5}\\) ?|\\d{3}[ .-])\\d{3,4}[ .-]\\d{4}"
@@ -85,7 +87,8 @@ static const pattern patterns[] = {
     {"citation",
      "\\[\\d{1,4}(?:\\s?[,;\\u2013-]\\s?\\d{1,4})*+\\]"
      "|\\((?:(?:see|cf\\.|e\\.g\\.,?) )?\\p{Lu}[^()\\d]{0,120}+" YEAR "(?:[;,:][^()]{0,200}+)?\\)"
-     "|(?<!\\p{L})\\p{Lu}[\\p{L}'\\u2019-]++(?: et al\\.,?| (?:and|&) \\p{Lu}[\\p{L}'\\u2019-]++)?"
+     "|(?<![\\p{L}'\\u2019-])\\p{Lu}[\\p{L}'\\u2019-]++(?: et al\\.,?| (?:and|&) "
+     "\\p{Lu}[\\p{L}'\\u2019-]++)?"
      " \\(" YEAR "(?:, pp?\\. ?\\d[\\d\\u2013-]*+)?\\)"
      "|\\\\[a-zA-Z]{0,12}cite[a-zA-Z]{0,12}\\*?(?:\\[[^\\[\\]]{0,100}+\\]){0,2}\\{[^{}]{1,300}+\\}"
      "|\\[-?@[^\\[\\]\\s]{1,80}+(?:[,;] [^\\[\\]]{1,200}+)?\\]"},
@@ -98,12 +101,14 @@ static const pattern patterns[] = {
                "|\\u2018(?:[^\\u2018\\u2019\\r\\n]|(?<=\\p{L})\\u2019(?=\\p{L})){1,300}+\\u2019"
                "|(?<![\\p{L}\\p{N}'])'(?!\\s)(?:[^'\\r\\n]|(?<=\\p{L})'(?=\\p{L})){1,300}+(?<!\\s)'"
                "(?![\\p{L}\\p{N}])"},
-    /* after a word in lower case, a number, or a word that only its place made a capital */
-    {"name", "(?=\\p{Lu})(?<=(?<![\\p{L}\\p{M}\\p{N}_.'\\u2019-])(?:[\\p{Ll}\\p{N}]"
-             "[\\p{L}\\p{M}\\p{N}'\\u2019-]{0,30}|In|At|On|The|From|To|By|For|With|When|If|But|"
-             "And|As|Of|After|Before|Since|I)[,;:]?[ \\u00a0])" NAME_WORD
-             "(?:[ \\u00a0](?:(?:of|the|de|la|le|du|des|van|von|der|den|di|da|del|al|bin|y)[ "
-             "\\u00a0]){0,2}" NAME_WORD ")*+"},
+    /* after a comma, a word in lower case, or one that only its place made a capital */
+    {"name",
+     "(?=\\p{Lu})(?<=[\\p{Ll}\\p{N},;I][ \\u00a0])(?:(?<=[,;][ \\u00a0])"
+     "|(?<!\\p{Lu}[\\p{L}\\p{M}\\p{N}'\\u2019-]{0,12}[ \\u00a0])"
+     "|(?<=(?=[A-Z])\\b(?:A(?:nd|s|t)|B(?:ut|y)|F(?:or|rom)|I[fn]?|O[fn]|T(?:he|o)|W(?:hen|ith))"
+     "[ \\u00a0]))" NAME_WORD
+     "(?:[ \\u00a0](?:(?:of|the|de|la|le|du|des|van|von|der|den|di|da|del|al|bin|y)[ \\u00a0])"
+     "{0,2}" NAME_WORD ")*+"},
     {"acronym", "(?<![\\p{L}\\p{M}\\p{N}_])(?:\\p{Lu}[\\p{Lu}\\p{N}]{1,9}+(?:[&/-]\\p{Lu}"
                 "[\\p{Lu}\\p{N}]{0,9}+)*+s?|\\p{Lu}&\\p{Lu}|(?:\\p{Lu}\\.){2,}+)"
                 "(?![\\p{L}\\p{M}\\p{N}_])"},

@@ -19,7 +19,7 @@
 
 /*
  * Outputs per block of a matrix product, so that a few rows keep several threads busy too. Each
- * block packs the activations anew: 1 to 2 % of the time at 100 rows.
+ * block packs the activations anew, which costs at most 4 % at 100 rows.
  */
 #define GEMM_COLUMNS 768
 

@@ -79,3 +79,25 @@ void pith__terms_deinit(pith__terms *terms, const pith_allocator *mem)
     pith__spans_deinit(&terms->spans, mem);
     *terms = (pith__terms){0};
 }
+
+unsigned pith__text_shape(const char *text, size_t size, bool skip_first)
+{
+    unsigned shape = 0;
+    bool in_word = false;
+    bool first = true;
+    for (size_t at = 0; at < size;) {
+        uint32_t code_point = 0;
+        at += pith__utf8_decode(text, size, at, &code_point);
+        const bool is_word = pith__char_is_word(code_point);
+        const bool starts = is_word && !in_word;
+        shape |= is_word ? PITH__SHAPE_WORD : 0U;
+        shape |= pith__char_is_digit(code_point) ? PITH__SHAPE_DIGIT : 0U;
+        if (starts && !(first && skip_first) &&
+            (u_isupper((UChar32)code_point) || u_istitle((UChar32)code_point))) {
+            shape |= PITH__SHAPE_CAPITAL;
+        }
+        first = first && !starts;
+        in_word = is_word;
+    }
+    return shape;
+}

@@ -117,6 +117,16 @@ PITH_NODISCARD pith_status pith__text_terms(const char *text, size_t size,
                                             pith_error *err);
 void pith__terms_deinit(pith__terms *terms, const pith_allocator *mem);
 
+/* What is in a piece of text, to be combined with |. */
+enum {
+    PITH__SHAPE_WORD = 1,    /* a letter or number */
+    PITH__SHAPE_CAPITAL = 2, /* a word that begins with an upper-case letter */
+    PITH__SHAPE_DIGIT = 4    /* a number of any script */
+};
+
+/* `skip_first` leaves the capital of the first word out, which at the start of a sentence says nothing. */
+unsigned pith__text_shape(const char *text, size_t size, bool skip_first);
+
 /* ---- edited texts and where their bytes come from --------------------------- */
 
 /*
