@@ -155,7 +155,13 @@ static void test_kinds(void **state)
     assert_kind("which year was it", "so was 1999 then", " 1999", true);
     assert_kind("which city was it", "so was Rome then", " Rome", true);
     assert_kind("which city was it", "so was dull then", " dull", false);
-    assert_kind("Who met ROME?", "they met Rome twice", " Rome", false);
+    /* a name that the question has itself: sentence and nearness, no more */
+    example e = {.documents = {0.0}};
+    size_t token = 0;
+    pith_error err;
+    add_sentence(&e, "they left Rome twice", 0, &token);
+    assert_ok(focus(&e, "Who saw ROME?", &err), err);
+    assert_near(key_of(&e, " Rome"), 1.3, 1e-5);
     assert_kind("Who was it?", "they met \xc3\x89mile twice", " \xc3\x89mile", true);
     assert_kind("Explain the law.", "they met Rome in 1999", " Rome", false);
 }
