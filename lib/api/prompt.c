@@ -339,6 +339,11 @@ static pith_status use_structure(pith_ctx *ctx, pith__reading *part, pith_error 
     part->atoms = structure.atoms;
     part->joined = structure.joined;
     part->is_local = structure.is_local;
+    for (size_t i = 0; i < part->segments.count && part->is_local; i++) {
+        const pith__segment *s = &part->segments.items[i];
+        PITH__TRY(pith__spans_push(&part->edges, &mem, s->start, s->start, PITH__SPAN_WORD, err));
+        PITH__TRY(pith__spans_push(&part->edges, &mem, s->end, s->end, PITH__SPAN_WORD, err));
+    }
     return PITH_OK;
 }
 

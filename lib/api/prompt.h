@@ -29,6 +29,7 @@ typedef struct pith__reading {
     pith__spans atoms;       /* stays or goes whole, and rather stays */
     pith__spans joined;      /* is not cut */
     pith__spans cuts;        /* empty spans where tags stood */
+    pith__spans edges;       /* empty spans where strings of JSON begin and end */
     bool is_local;           /* rates are shares of the segments, not of the whole */
     bool has_uncompressed;   /* tagged compress=False */
     size_t tokens;           /* counted */
@@ -82,6 +83,8 @@ typedef struct pith__work {
     pith__spans joined;
     size_t *cuts; /* ascending: tags, parts, segments, atoms */
     size_t cut_count;
+    size_t *edges; /* ascending: where strings of JSON begin and end */
+    size_t edge_count;
     bool is_local; /* any of its parts is */
 } pith__work;
 

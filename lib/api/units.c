@@ -441,7 +441,9 @@ static pith_status score_units(job *j, pith__source *clean)
                             .size = j->work.size,
                             .graphemes = graphemes,
                             .protect = j->work.fixed.items,
-                            .protect_count = j->work.fixed.count};
+                            .protect_count = j->work.fixed.count,
+                            .edges = j->work.edges,
+                            .edge_count = j->work.edge_count};
     if (j->is_lingua) {
         PITH__TRY(tokenize(j));
         PITH__TRY(build_units(j, clean, &spans)); /* windows end between units */

@@ -16,6 +16,7 @@ typedef struct layout {
     char *text;
     pith__work *work;
     size_t cuts_capacity;
+    size_t edges_capacity;
     pith_error *err;
 } layout;
 
@@ -85,6 +86,17 @@ static pith_status copy_segments(layout *l, const pith__reading *part, size_t ba
     return PITH_OK;
 }
 
+static pith_status copy_edges(layout *l, const pith__reading *part, size_t base)
+{
+    pith__work *w = l->work;
+    PITH__TRY(pith__grow(&l->mem, &w->edges, &l->edges_capacity, w->edge_count + part->edges.count,
+                         sizeof *w->edges, l->err));
+    for (size_t i = 0; i < part->edges.count; i++) {
+        w->edges[w->edge_count++] = base + part->edges.items[i].start;
+    }
+    return PITH_OK;
+}
+
 static pith_status copy_map(layout *l, const pith__text_map *map, size_t base)
 {
     for (size_t i = 0; i + 1 < map->count; i++) {
@@ -128,6 +140,7 @@ static pith_status add_part(layout *l, size_t index, double rate)
     PITH__TRY(copy_spans(l, &part->by_rule, base, &w->by_rule));
     PITH__TRY(copy_spans(l, &part->atoms, base, &w->atoms));
     PITH__TRY(copy_spans(l, &part->joined, base, &w->joined));
+    PITH__TRY(copy_edges(l, part, base));
     return cut_inside(l, part, base);
 }
 

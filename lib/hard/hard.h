@@ -21,6 +21,8 @@ typedef struct pith__source {
     const pith__graphemes *graphemes; /* where a unit may begin; NULL: at every code point */
     const pith__span *protect; /* bytes that stay in any case: ascending, disjoint. NULL: of a */
     size_t protect_count;      /*   protected unit all bytes stay */
+    const size_t *edges; /* ascending offsets where strings of JSON begin and end: no white space */
+    size_t edge_count;   /*   stays for what was dropped there. NULL: none */
 } pith__source;
 
 /* ---- units (units.c) ------------------------------------------------------- */
@@ -92,6 +94,8 @@ typedef struct pith__kept {
  * - Where white space without a line break was dropped and neither neighbouring
  *   byte of the output is white space, its first character stays, so that words
  *   never fuse.
+ * - At an edge of the source white space does not stay for what was dropped, and what follows
+ *   loses its own: {"a": "b c"} may become {"a": "c"}, not {"a": " c"}.
  * - Where no white space was dropped and two words or numbers would fuse, the
  *   first character of the dropped text that belongs to no word stays ("f(x)"
  *   may become "f(x" but not "fx"); between two digits any first character.

@@ -231,13 +231,34 @@ static bool joins_gap(const gap *between, const pith__source *source, const pith
     return true;
 }
 
+/* True if a string of JSON begins or ends at `offset`. */
+static bool is_edge(const pith__source *source, size_t offset)
+{
+    size_t low = 0; /* the edges before it are smaller */
+    size_t high = source->edge_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (source->edges[middle] < offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < source->edge_count && source->edges[low] == offset;
+}
+
 /* Puts what must stay of a gap in front of `range`, which loses its white space at a new line. */
 static void glue(pith__kept_sink *sink, const pith__source *source, const gap *between,
                  const pith_unit *unit, pith_range *range)
 {
     const pith__span_kind before = space_last(source, sink->last);
-    if (between->kind >= GAP_BREAK || before == PITH__SPAN_BREAK) {
+    const bool at_start = is_edge(source, sink->last.end);
+    const bool at_end = is_edge(source, range->start);
+    if (between->kind >= GAP_BREAK || before == PITH__SPAN_BREAK || at_start) {
         range->start = trim_start(source, unit, *range);
+    }
+    if (at_start || at_end) {
+        return;
     }
     const bool is_empty = range->start == range->end;
     const pith__span_kind after = is_empty ? PITH__SPAN_WORD : space_first(source, *range);

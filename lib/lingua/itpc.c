@@ -35,9 +35,11 @@ typedef struct itpc {
     const pith__lingua_rules *rules;
     const pith__itpc_input *input;
     pith__itpc_output *out;
-    uint32_t *ids;  /* (count) what is left of the text and was not pushed out of the context */
-    size_t *source; /* (count) its place in the input */
+    uint32_t *ids;  /* what is left of the text and was not pushed out of the context: the first */
+    size_t *source; /*   `head` tokens, then a gap; and the place of each in the input */
     size_t count;
+    size_t head;
+    size_t gap;
     int64_t base;
     size_t changed; /* first token that the window has lost; SIZE_MAX: none */
     sequence main;
@@ -134,6 +136,32 @@ float pith__itpc_quantile(float *pool, size_t count, double rate)
     return greater + equal - keep <= keep - greater ? next : value;
 }
 
+/* ---- the list ------------------------------------------------------------------------------------ */
+
+/* Brings tokens up to `end` to the front of the gap: only there are they at hand. */
+static void gather(itpc *t, size_t end)
+{
+    const size_t to = end < t->count ? end : t->count;
+    if (to <= t->head) {
+        return;
+    }
+    const size_t moved = to - t->head;
+    memmove(t->ids + t->head, t->ids + t->head + t->gap, moved * sizeof *t->ids);
+    memmove(t->source + t->head, t->source + t->head + t->gap, moved * sizeof *t->source);
+    t->head = to;
+}
+
+/* Takes out tokens [start, end) of the front. */
+static void take_out(itpc *t, size_t start, size_t end)
+{
+    const size_t moved = t->head - end;
+    memmove(t->ids + start, t->ids + end, moved * sizeof *t->ids);
+    memmove(t->source + start, t->source + end, moved * sizeof *t->source);
+    t->head -= end - start;
+    t->count -= end - start;
+    t->gap += end - start;
+}
+
 /* ---- reading ------------------------------------------------------------------------------------- */
 
 static uint32_t token_at(const itpc *t, const sequence *s, size_t place)
@@ -196,9 +224,8 @@ static pith_status make_room(itpc *t, size_t end, pith_error *err)
         const size_t start = least(wanted, held - over);
         lm->remove(lm->user, t->alone.id, start, start + over);
     }
-    t->count -= over;
-    memmove(t->ids, t->ids + over, t->count * sizeof *t->ids);
-    memmove(t->source, t->source + over, t->count * sizeof *t->source);
+    gather(t, over);
+    take_out(t, 0, over);
     t->base -= (int64_t)over;
     return PITH_OK;
 }
@@ -214,6 +241,7 @@ static pith_status read_window(itpc *t, size_t end, bool first, bool *known, pit
         return no_room(t, err);
     }
     const size_t held = lm->length(lm->user, t->main.id);
+    gather(t, end);
     PITH__TRY(read_until(t, &t->main, end, err));
     *known = lm->length(lm->user, t->main.id) > held;
     if (!t->input->compare || !*known) {
@@ -222,6 +250,7 @@ static pith_status read_window(itpc *t, size_t end, bool first, bool *known, pit
     const size_t shift = t->alone.shift;
     if (first && t->rules->reads_ahead) {
         end = least(t->count, lm->context + shift);
+        gather(t, end);
     }
     return read_until(t, &t->alone, end > shift ? end - shift : 0, err);
 }
@@ -397,11 +426,7 @@ static size_t drop_tokens(itpc *t, size_t low, size_t high, size_t bound)
         t->out->kept[t->source[i]] = false;
         dropped += i < bound;
     }
-    if (to < high) {
-        memmove(t->ids + to, t->ids + high, (t->count - high) * sizeof *t->ids);
-        memmove(t->source + to, t->source + high, (t->count - high) * sizeof *t->source);
-        t->count -= high - to;
-    }
+    take_out(t, to, high);
     return dropped;
 }
 
@@ -447,6 +472,8 @@ static void judge_run(itpc *t, const pith__rate_run *run)
     size_t low = 0;
     size_t high = 0;
     pith__itpc_extent(end, run->count, t->main.count + 1, &low, &high);
+    gather(t, high);
+    gather(t, end < 0 ? 0 : (size_t)end);
     fill_scores(t);
     join_scores(t, low, high);
     const float threshold = threshold_of(t, low, high, run->rate);

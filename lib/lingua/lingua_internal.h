@@ -73,6 +73,9 @@ size_t pith__lingua_decode(const char *bytes, size_t size, size_t at, bool *brok
 /* Characters in decoded `bytes`. */
 size_t pith__lingua_characters(const char *bytes, size_t size);
 
+/* The first segment of `context` that ends behind byte `offset`; their number if none does. */
+size_t pith__lingua_segment_at(const pith__lingua_context *context, size_t offset);
+
 /* ---- perplexity under a condition (ppl.c) ------------------------------------------------------- */
 
 /* Tokens that the release's tokenizer adds to every text. */
@@ -133,16 +136,16 @@ PITH_NODISCARD pith_status pith__lingua_split(const pith__lingua_text *text, boo
                                               pith_error *err);
 
 /*
- * Which sentences of `contexts` stay: the best ones until `budget` tokens (before
- * token_budget_ratio) are exceeded, the crossing one included, and all that hold a segment that is
- * not to be compressed. A single sentence stays.
+ * Which sentences of contexts kept[i] (count) of the prompt stay: the best ones until `budget`
+ * tokens (before token_budget_ratio) are exceeded, the crossing one included, and all that hold a
+ * segment that is not to be compressed. A single sentence stays.
  */
 PITH_NODISCARD pith_status pith__lingua_sentences(const pith__lm *lm,
                                                   const pith__lingua_options *options,
-                                                  const pith__lingua_context *const *contexts,
-                                                  size_t count, const pith__lingua_text *question,
-                                                  double budget, pith__arena *arena,
-                                                  pith__sentences *out, pith_error *err);
+                                                  const pith__lingua_prompt *prompt,
+                                                  const size_t *kept, size_t count, double budget,
+                                                  pith__arena *arena, pith__sentences *out,
+                                                  pith_error *err);
 
 /* ---- schedule of rates (schedule.c) ------------------------------------------------------------- */
 

@@ -33,6 +33,7 @@ typedef struct pipeline {
     double *change; /* of their rates */
     size_t count;
     pith__sentences sentences;
+    size_t sentence; /* the next one for the working text */
     bool by_sentences;
     bool prefixed;
     pith__working working;
@@ -261,17 +262,12 @@ static pith_status choose_contexts(pipeline *p, pith_error *err)
 
 static pith_status choose_sentences(pipeline *p, pith_error *err)
 {
-    const pith__lingua_context **contexts = NULL;
     p->by_sentences = p->options.use_sentence_level_filter;
     if (!p->by_sentences) {
         return PITH_OK;
     }
-    PITH__TRY(pith__arena_alloc(p->arena, p->count, sizeof *contexts, &contexts, err));
-    for (size_t i = 0; i < p->count; i++) {
-        contexts[i] = &p->prompt.contexts[p->kept[i]];
-    }
-    return pith__lingua_sentences(p->lm, &p->options, contexts, p->count, &p->prompt.question,
-                                  p->budget, p->arena, &p->sentences, err);
+    return pith__lingua_sentences(p->lm, &p->options, &p->prompt, p->kept, p->count, p->budget,
+                                  p->arena, &p->sentences, err);
 }
 
 /* ---- the working text ---------------------------------------------------------------------------- */
@@ -287,7 +283,8 @@ static void add_segments(pipeline *p, size_t part, size_t start, size_t end)
             (pith__stretch){.part = part, .start = start, .rate = NAN, .compress = true});
         return;
     }
-    for (size_t s = 0; s < context->segment_count; s++) {
+    for (size_t s = pith__lingua_segment_at(context, start);
+         s < context->segment_count && context->segments[s].start < end; s++) {
         const pith__lingua_segment *segment = &context->segments[s];
         const size_t from = start > segment->start ? start : segment->start;
         const size_t to = end < segment->end ? end : segment->end;
@@ -311,9 +308,13 @@ static void add_context(pipeline *p, size_t place)
         add_segments(p, part, 0, p->prompt.contexts[part].clean.size);
         return;
     }
-    for (size_t i = 0; i < p->sentences.count; i++) {
-        const pith__sentence *sentence = &p->sentences.items[i];
-        if (sentence->place == place && sentence->kept) {
+    const pith__sentences *all = &p->sentences;
+    while (p->sentence < all->count && all->items[p->sentence].place < place) {
+        p->sentence++;
+    }
+    for (; p->sentence < all->count && all->items[p->sentence].place == place; p->sentence++) {
+        const pith__sentence *sentence = &all->items[p->sentence];
+        if (sentence->kept) {
             add_segments(p, part, sentence->start, sentence->end);
         }
     }

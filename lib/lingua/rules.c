@@ -1,5 +1,5 @@
 /*
- * rules.c: where the release and the papers part, and what both owe to Python.
+ * rules.c: where the release and the papers part, and what the files of this folder share.
  */
 #include "lingua/lingua_internal.h"
 
@@ -111,4 +111,21 @@ size_t pith__lingua_characters(const char *bytes, size_t size)
         at += pith__lingua_decode(bytes, size, at, &broken);
     }
     return count;
+}
+
+/* ---- segments ------------------------------------------------------------------------------------ */
+
+size_t pith__lingua_segment_at(const pith__lingua_context *context, size_t offset)
+{
+    size_t low = 0;
+    size_t high = context->segment_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (context->segments[middle].end > offset) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
 }

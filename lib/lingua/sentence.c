@@ -105,7 +105,8 @@ typedef struct filter {
     const pith__lm *lm;
     const pith__lingua_options *options;
     const pith__lingua_rules *rules;
-    const pith__lingua_context *const *contexts;
+    const pith__lingua_prompt *prompt;
+    const size_t *kept; /* (count) contexts */
     size_t count;
     pith__arena *arena;
     pith__sentence *items;
@@ -200,13 +201,18 @@ static void prefer_all(const filter *f, entry *scratch)
     }
 }
 
+static const pith__lingua_context *context_at(const filter *f, size_t place)
+{
+    return &f->prompt->contexts[f->kept[place]];
+}
+
 static pith__lingua_text text_of(const filter *f, size_t i)
 {
     const pith__sentence *s = &f->items[i];
-    return (pith__lingua_text){f->contexts[s->place]->clean.text + s->start, s->end - s->start};
+    return (pith__lingua_text){context_at(f, s->place)->clean.text + s->start, s->end - s->start};
 }
 
-static pith_status rank(filter *f, const pith__lingua_text *question, pith_error *err)
+static pith_status rank(filter *f, pith_error *err)
 {
     pith__lingua_text *texts = NULL;
     entry *entries = NULL;
@@ -216,8 +222,8 @@ static pith_status rank(filter *f, const pith__lingua_text *question, pith_error
     for (size_t i = 0; i < f->n_items; i++) {
         texts[i] = text_of(f, i);
     }
-    PITH__TRY(pith__lingua_rank(f->lm, f->options, texts, f->n_items, question, false, f->arena,
-                                &ranking, err));
+    PITH__TRY(pith__lingua_rank(f->lm, f->options, texts, f->n_items, &f->prompt->question, false,
+                                f->arena, &ranking, err));
     f->scores = ranking.scores;
     f->order = ranking.order;
     if (f->rules->bonus_on_nll && f->options->rank_method != PITH__RANK_LONGLLMLINGUA) {
@@ -238,10 +244,11 @@ static pith_status rank(filter *f, const pith__lingua_text *question, pith_error
 
 static bool is_preserved(const filter *f, const pith__sentence *s)
 {
-    const pith__lingua_context *context = f->contexts[s->place];
-    for (size_t i = 0; i < context->segment_count; i++) {
-        const pith__lingua_segment *segment = &context->segments[i];
-        if (!segment->compress && segment->start < s->end && s->start < segment->end) {
+    const pith__lingua_context *context = context_at(f, s->place);
+    size_t i = pith__lingua_segment_at(context, s->start);
+    for (; i < context->segment_count && context->segments[i].start < s->end; i++) {
+        if (!context->segments[i].compress &&
+            context->segments[i].start < context->segments[i].end) {
             return true;
         }
     }
@@ -279,13 +286,13 @@ static pith_status split_all(filter *f, pith_error *err)
     PITH__TRY(pith__arena_alloc(f->arena, f->count, sizeof *firsts, &firsts, err));
     for (size_t c = 0; c < f->count; c++) {
         firsts[c] = spans.count;
-        PITH__TRY(pith__lingua_split(&f->contexts[c]->clean, f->options->regex_sentences, &mem,
+        PITH__TRY(pith__lingua_split(&context_at(f, c)->clean, f->options->regex_sentences, &mem,
                                      &spans, err));
     }
     PITH__TRY(pith__arena_alloc(f->arena, spans.count, sizeof *f->items, &f->items, err));
     for (size_t c = 0; c < f->count; c++) {
         const size_t last = c + 1 < f->count ? firsts[c + 1] : spans.count;
-        for (size_t i = firsts[c]; i < last; i++) {
+        for (size_t i = firsts[c]; i < last && spans.items != NULL; i++) {
             f->items[i] = (pith__sentence){c, spans.items[i].start, spans.items[i].end, false};
         }
     }
@@ -294,22 +301,23 @@ static pith_status split_all(filter *f, pith_error *err)
 }
 
 pith_status pith__lingua_sentences(const pith__lm *lm, const pith__lingua_options *options,
-                                   const pith__lingua_context *const *contexts, size_t count,
-                                   const pith__lingua_text *question, double budget,
-                                   pith__arena *arena, pith__sentences *out, pith_error *err)
+                                   const pith__lingua_prompt *prompt, const size_t *kept,
+                                   size_t count, double budget, pith__arena *arena,
+                                   pith__sentences *out, pith_error *err)
 {
     *out = (pith__sentences){0};
     filter f = {.lm = lm,
                 .options = options,
                 .rules = pith__lingua_rules_of(options->mode),
-                .contexts = contexts,
+                .prompt = prompt,
+                .kept = kept,
                 .count = count,
                 .arena = arena};
     PITH__TRY(split_all(&f, err));
     if (f.n_items == 1) {
         f.items[0].kept = true;
     } else if (f.n_items > 1) {
-        PITH__TRY(rank(&f, question, err));
+        PITH__TRY(rank(&f, err));
         PITH__TRY(choose(&f, budget, err));
     }
     *out = (pith__sentences){f.items, f.n_items};

@@ -21,13 +21,13 @@ typedef struct pattern {
 #define NOT_INSIDE "(?<![\\p{L}\\p{N}_])(?<!\\d[.,'])"
 #define WORD_ENDS  "(?![\\p{L}\\p{N}_])"
 
-#define MONTH                                                                          \
-    "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|" \
-    "Sep(?:t(?:ember)?)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)\\.?"
+#define MONTH                                                                                   \
+    "(?:January|February|March|April|May|June|July|August|September|October|November|December|" \
+    "(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\\b\\.?)"
 #define DAY   "(?:0?[1-9]|[12]\\d|3[01])(?:st|nd|rd|th)?"
 #define CLOCK "(?:[01]?\\d|2[0-3]):[0-5]\\d(?::[0-5]\\d(?:[.,]\\d+)?)?"
 #define ZONE  "(?:Z|[+-]\\d{2}:?\\d{2})"
-#define YEAR  "(?:1[0-9]|20)\\d{2}[a-z]?"
+#define YEAR  "(?:1[5-9]|20)\\d{2}[a-z]?"
 
 #define AMOUNT "(?:\\s?(?:thousand|million|billion|trillion|mn|bn|[kKmMbB])\\b)?"
 #define CURRENCY                                                                              \
@@ -72,9 +72,9 @@ static const pattern patterns[] = {
                 "(?=\\s?-?[%\\u2030\\uff05pb])\\s?-?(?:[%\\u2030\\uff05]|(?:percent|per cent|"
                 "percentage points?|pp|bps|basis points?)\\b)"},
     {"phone", "(?<![\\p{L}\\p{N}_+(.-])(?:"
-              "\\+\\d{1,3}[ .-]?(?:\\(\\d{1,4}\\)[ .-]?)?\\d{2,12}(?:[ .-]\\d{2,8}){0,4}"
+              "\\+[1-9]\\d{0,2}[ .-]?(?:\\(\\d{1,4}\\)[ .-]?)?\\d{2,12}(?:[ .-]\\d{2,8}){0,4}"
               "|(?:\\(\\d{2,5}\\) ?|\\d{3}[ .-])\\d{3,4}[ .-]\\d{4}"
-              "|0\\d{2,4}[ /-]\\d{5,9}"
+              "|0[1-9]\\d{1,3}[ /-]\\d{5,9}"
               "|1[3-9]\\d{9})(?![\\p{L}\\p{N}_])(?!-\\d)"},
     {"uuid", "(?<![\\w-])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![\\w-])"},
     {"path", "(?:(?<![\\w/.:~\\\\<-])(?:~?/|\\.{1,2}/)[\\w.+@%-][\\w.+@%/-]*(?<![.-])"
