@@ -40,24 +40,37 @@ typedef struct cli_assignment {
     bool from_environment;
 } cli_assignment;
 
+/* Words of the command line; the list is owned. */
+typedef struct cli_words {
+    const char **items;
+    size_t count;
+} cli_words;
+
 /* Strings are borrowed from argv and the environment; NULL means not given. */
 typedef struct cli_settings {
     const char *verb;
     const char *model;
     const char *input; /* file, or "-" */
     const char *prompt;
+    const char *question;
+    const char *question_file;
+    const char *instruction;
+    const char *instruction_file;
     const char *output;
     const char *html;
     const char *count_with;
     const char *mark;
+    const char *response;
+    const char *original;
+    const char *compressed;
     uint32_t precision; /* pith_precision */
     uint32_t color;     /* cli_color */
     cli_switch json, jsonl, units, heat, progress, verbose, dropped, help, version;
     pith_bench_options bench;
     cli_assignment *assignments; /* owned */
     size_t assignment_count;
-    const char *operands[2];
-    size_t operand_count;
+    cli_words contexts; /* of --context */
+    cli_words operands;
 } cli_settings;
 
 void cli_settings_deinit(cli_settings *settings);
@@ -72,16 +85,17 @@ void cli_settings_deinit(cli_settings *settings);
 #define CLI_BENCH    16U
 #define CLI_HELP     32U
 #define CLI_DOCS     64U
+#define CLI_RANK     128U
 
 typedef struct cli_verb {
     const char *name;
     int (*run)(const cli_settings *settings); /* reports its own errors, returns the exit code */
     const char *summary;                      /* one line for the list of verbs */
     const char *operands;                     /* as the usage line shows them */
-    size_t operands_min, operands_max;
-    unsigned bit;            /* CLI_COMPRESS, ... */
-    bool hidden;             /* for the build, not for people */
-    const char *description; /* one paragraph */
+    size_t operands_min, operands_max;        /* SIZE_MAX: any number */
+    unsigned bit;                             /* CLI_COMPRESS, ... */
+    bool hidden;                              /* for the build, not for people */
+    const char *description;                  /* one paragraph */
 } cli_verb;
 
 /* NULL past the end; in the order in which help shows them. */
@@ -94,6 +108,7 @@ int cli_run_compress(const cli_settings *settings);
 int cli_run_score(const cli_settings *settings);
 int cli_run_inspect(const cli_settings *settings);
 int cli_run_recover(const cli_settings *settings);
+int cli_run_rank(const cli_settings *settings);
 int cli_run_bench(const cli_settings *settings);
 int cli_run_help(const cli_settings *settings);
 int cli_run_docs(const cli_settings *settings);
@@ -106,12 +121,14 @@ typedef enum cli_store {
     CLI_STORE_SWITCH, /* a cli_switch of the settings */
     CLI_STORE_CHOICE, /* a uint32_t of the settings: index of the choice */
     CLI_STORE_NUMBER, /* a uint32_t of the settings */
+    CLI_STORE_WORDS,  /* one more of a cli_words of the settings */
     CLI_STORE_PARAM   /* the list of assignments, for pith_ctx_set() */
 } cli_store;
 
 typedef struct cli_option {
     pith_param_info info;
     const char *value_name; /* "FILE"; NULL: made from the type */
+    const char *group;      /* of an option of ours: see cli_option_group() */
     unsigned verbs;         /* that take it */
     cli_store store;
     size_t offset;                /* in cli_settings; unused for CLI_STORE_PARAM */
@@ -123,6 +140,12 @@ size_t cli_option_count(void);
 
 /* `index` must be below cli_option_count(). */
 cli_option cli_option_at(size_t index);
+
+/* Headings of help in their order; NULL past the end. */
+const char *cli_group_at(size_t index);
+
+/* The heading under which help shows an option; one of cli_group_at(). */
+const char *cli_option_group(size_t index);
 
 /* Options of the given verbs by long name or by letter; false if there is none. */
 bool cli_option_find(unsigned verbs, const char *name, size_t size, cli_option *out);
@@ -137,7 +160,11 @@ bool cli_option_has_no(const cli_option *option);
 /* True if help should show it: saying no to it makes a difference without the environment. */
 bool cli_option_shows_no(const cli_option *option);
 
-/* "FILE", "N", "token|word": what --help prints after the name; "" for a flag. */
+/* True if every value given counts, not only the last. */
+bool cli_option_is_list(const cli_option *option);
+
+/* "FILE", "N", "token|word": what --help prints after the name; "" for a flag. Choices that do not
+ * fit on its line are "CHOICE", and cli_help_sentence() lists them. */
 const char *cli_option_value_name(const cli_option *option);
 
 /* The variable that gives the option a default, "PITH_ARG_TARGET_TOKENS", cut to `size` bytes. */
@@ -154,6 +181,9 @@ int cli_options_parse(const cli_verb *verb, int argc, char **argv, cli_settings 
 
 void cli_help_program(FILE *file);
 void cli_help_verb(const cli_verb *verb, FILE *file);
+
+/* Enough for any cli_help_sentence(). */
+#define CLI_SENTENCE_SIZE 768
 
 /* help, range and default of an option in one line, written to `out` (cut to `size` bytes). */
 void cli_help_sentence(const cli_option *option, char *out, size_t size);
@@ -188,6 +218,7 @@ const char *cli_errno_text(int number, char *out, size_t size);
 
 typedef struct cli_input {
     const char *name; /* for messages: the file, "standard input" or "prompt"; borrowed */
+    const char *path; /* the file, borrowed; NULL: it came from somewhere else */
     char *data;       /* owned, not NUL-terminated; NULL if size is 0 */
     size_t size;
 } cli_input;
@@ -197,13 +228,47 @@ typedef struct cli_input {
 /* Reads a file, or standard input for "-" or NULL. Fails with E_IO or E_MEMORY. */
 pith_status cli_input_read(const char *path, cli_input *out, pith_error *err);
 
-/* What the settings name: the prompt, the file or standard input. Reports errors; an exit code. */
-int cli_input_open(const cli_settings *settings, cli_input *out);
+/* A copy of a text from the command line. Fails with E_MEMORY. */
+pith_status cli_input_copy(const char *name, const char *text, cli_input *out, pith_error *err);
 
 /* Opens a file to be read piece by piece; "-" or NULL is standard input. Never a directory. */
 pith_status cli_input_stream(const char *path, FILE **out, pith_error *err);
 
 void cli_input_free(cli_input *input);
+
+/* ---- prompt: the texts that the command line names -------------------------- */
+
+/* In the order of the output: the instruction, the contexts, the question. */
+typedef struct cli_prompt {
+    cli_input *inputs; /* owned */
+    pith_part *parts;  /* owned; their texts are those of `inputs` */
+    size_t count;
+} cli_prompt;
+
+/*
+ * Reads everything: the instruction, `files`, --prompt, the --context files and the question. An
+ * instruction or a question without a byte is none. `or_stdin`: standard input is the context if
+ * there is no other. Reports errors; an exit code. The prompt is to be freed either way.
+ */
+int cli_prompt_open(const cli_settings *settings, const char *const *files, size_t file_count,
+                    bool or_stdin, cli_prompt *out);
+
+/* Reads a question or an instruction: its text, or its file, or nothing. Reports errors; an exit
+ * code. */
+int cli_prompt_open_question(const cli_settings *settings, cli_input *out);
+int cli_prompt_open_instruction(const cli_settings *settings, cli_input *out);
+
+/* Frees everything and leaves no parts. */
+void cli_prompt_free(cli_prompt *prompt);
+
+/* All parts as pith_compress_parts() joins them, owned by the caller. Fails with E_MEMORY. */
+pith_status cli_prompt_join(const cli_prompt *prompt, cli_input *out, pith_error *err);
+
+/* cli_report() for an error of a call with all parts: its offset is a byte of the joined text. */
+int cli_prompt_report(const cli_prompt *prompt, const pith_error *err);
+
+/* "context", "instruction" or "question". */
+const char *cli_role_name(pith_role role);
 
 /* ---- output ----------------------------------------------------------------- */
 
@@ -247,6 +312,9 @@ bool cli_use_color(const cli_settings *settings, FILE *file);
 
 /* A JSON string, or null when the bytes are not valid UTF-8. */
 void cli_json_string(FILE *file, const char *data, size_t size);
+
+/* The same for a NUL-terminated string; null for NULL. */
+void cli_json_name(FILE *file, const char *name);
 
 /* "key":"..." or, when the bytes are not valid UTF-8, "key_base64":"...". */
 void cli_json_text(FILE *file, const char *key, const char *data, size_t size);
@@ -292,8 +360,11 @@ typedef struct cli_engine {
 /* Reports errors itself; an exit code. The engine is to be closed either way; must not move. */
 int cli_engine_open(const cli_settings *settings, cli_engine *out);
 
-/* All parameters as the settings say. Reports errors; an exit code. */
+/* All parameters as the settings say, the preset first. Reports errors; an exit code. */
 int cli_engine_configure(cli_engine *engine, const cli_settings *settings);
+
+/* True for the parameter that sets others. */
+bool cli_param_is_preset(const pith_param_info *param);
 
 /* The parameter's value as it holds now, in `value`; "" for a list. */
 const char *cli_engine_param(const cli_engine *engine, const char *name,
@@ -301,12 +372,12 @@ const char *cli_engine_param(const cli_engine *engine, const char *name,
 
 void cli_engine_close(cli_engine *engine);
 
-/* ---- job: one text in, one result out ------------------------------------------- */
+/* ---- job: one prompt in, one result out ----------------------------------------- */
 
-/* Everything that compressing or scoring one text opens; must not move while open. */
+/* Everything that compressing or scoring one prompt opens; must not move while open. */
 typedef struct cli_job {
     const cli_settings *settings;
-    cli_input input;
+    cli_prompt prompt; /* scoring takes one part */
     cli_engine engine;
     cli_output out;
     cli_output html; /* file is NULL unless --html was given */
@@ -333,16 +404,62 @@ typedef struct cli_tally {
  * failure, and adds to the tally.
  */
 typedef pith_status (*cli_record_fn)(cli_engine *engine, const cli_settings *settings,
-                                     const char *text, size_t size, FILE *file, cli_tally *tally,
-                                     pith_error *err);
-
-/* Runs `record` over all lines of the input. An exit code. */
-int cli_records_run(const cli_settings *settings, cli_record_fn record);
+                                     const pith_part *parts, size_t count, FILE *file,
+                                     cli_tally *tally, pith_error *err);
 
 /*
- * A whole verb: `record` over all lines with --jsonl, else `one` on the job that the settings
- * describe, opened before and closed after it. Reports errors; an exit code.
+ * Runs `record` over all lines of the input. `takes_parts`: records may have more than one part,
+ * and those without an instruction or a question get that of the settings. An exit code.
  */
-int cli_job_run(const cli_settings *settings, cli_record_fn record, int (*one)(cli_job *job));
+int cli_records_run(const cli_settings *settings, cli_record_fn record, bool takes_parts);
+
+/* ---- results of compressing -------------------------------------------------------- */
+
+/* Tokens left of those there were; 1 for an empty text, of which nothing was dropped. */
+double cli_rate_of(size_t source, size_t kept);
+
+/* The members of the JSON object, between its braces. `prompt` names the parts; NULL: no names. */
+void cli_result_write_members(FILE *file, const cli_engine *engine, const cli_settings *settings,
+                              const cli_prompt *prompt, const pith_result *result);
+
+/* A line for every part; nothing for a result of one. */
+void cli_result_write_parts(FILE *file, const cli_prompt *prompt, const pith_result *result);
+
+/* A copy of ranges, ascending; the caller frees. NULL: no memory. */
+pith_range *cli_ranges_sorted(const pith_range *ranges, size_t count);
+
+/* ---- recovery: a result as JSON beside its source ------------------------------------ */
+
+typedef struct cli_recovery {
+    cli_input source; /* all parts, joined */
+    cli_input object; /* the JSON as bytes */
+    struct json_t *root;
+    const char *text; /* the compressed text, `size` bytes */
+    size_t size;
+    char *decoded;      /* owned; what `text` points at when it came as base64 */
+    pith_range *ranges; /* of the source, in the order of the text */
+    pith_range *sorted; /* the same, ascending */
+    size_t count;
+} cli_recovery;
+
+/*
+ * Reads the object from `path` and builds its text again from the parts of `prompt`: they are what
+ * was compressed, or this reports an error and returns its exit code. To be freed either way.
+ */
+int cli_recovery_open(const char *path, const cli_prompt *prompt, cli_recovery *out);
+void cli_recovery_free(cli_recovery *r);
+
+/* How a verb does one record, and one prompt. */
+typedef struct cli_work {
+    cli_record_fn record;
+    bool takes_parts; /* see cli_records_run() */
+    int (*one)(cli_job *job);
+} cli_work;
+
+/*
+ * A whole verb: its records with --jsonl, else the job that the settings describe, opened before
+ * and closed after it. Reports errors; an exit code.
+ */
+int cli_job_run(const cli_settings *settings, const cli_work *work);
 
 #endif /* PITH_CLI_H */

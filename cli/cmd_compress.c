@@ -7,115 +7,25 @@
 #include <string.h>
 #include <unistd.h>
 
-/* 1 for an empty text: nothing was dropped. */
-static double rate_of(size_t source, size_t kept)
-{
-    return source == 0 ? 1.0 : (double)kept / (double)source;
-}
-
-/* ---- JSON ------------------------------------------------------------------- */
-
-static void write_string_member(FILE *file, const char *key, const char *value)
-{
-    (void)fprintf(file, ",\"%s\":", key);
-    cli_json_string(file, value, strlen(value));
-}
-
-/* What holds for this text: a record may have set its own. */
-static void write_param_member(FILE *file, const cli_engine *engine, const char *name)
-{
-    char value[PITH_VALUE_SIZE];
-    write_string_member(file, name, cli_engine_param(engine, name, value));
-}
-
-static void write_ranges(FILE *file, const pith_result *result)
-{
-    size_t count = 0;
-    const pith_range *ranges = pith_result_ranges(result, &count);
-    (void)fputs(",\"ranges\":[", file);
-    for (size_t i = 0; i < count; i++) {
-        (void)fprintf(file, "%s[%zu,%zu]", i == 0 ? "" : ",", ranges[i].start, ranges[i].end);
-    }
-    (void)fputc(']', file);
-}
-
-static void write_stats(FILE *file, const pith_stats *stats)
-{
-    (void)fputs(",\"stats\":{\"budget_tokens\":", file);
-    if (stats->budget_tokens == SIZE_MAX) {
-        (void)fputs("null", file);
-    } else {
-        (void)fprintf(file, "%zu", stats->budget_tokens);
-    }
-    (void)fprintf(file,
-                  ",\"scored_tokens\":%zu,\"forward_tokens\":%zu,\"units\":%zu,\"units_kept\":%zu,"
-                  "\"units_protected\":%zu",
-                  stats->scored_tokens, stats->forward_tokens, stats->units, stats->units_kept,
-                  stats->units_protected);
-    (void)fputs(",\"score_seconds\":", file);
-    cli_json_number(file, stats->score_seconds, 6);
-    (void)fputs(",\"select_seconds\":", file);
-    cli_json_number(file, stats->select_seconds, 6);
-    (void)fputc('}', file);
-}
-
-/* All units, kept or not, with what they were judged by. */
-static void write_units(FILE *file, const pith_result *result)
-{
-    size_t count = 0;
-    const pith_unit *units = pith_result_units(result, &count);
-    (void)fputs(",\"units\":[", file);
-    for (size_t i = 0; i < count; i++) {
-        (void)fprintf(file, "%s{\"start\":%zu,\"end\":%zu,\"nats\":", i == 0 ? "" : ",",
-                      units[i].start, units[i].end);
-        cli_json_number(file, (double)units[i].nats, 6);
-        (void)fprintf(file, ",\"tokens\":%u,\"kept\":%s,\"protected\":%s}", units[i].tokens,
-                      units[i].kept ? "true" : "false", units[i].is_protected ? "true" : "false");
-    }
-    (void)fputc(']', file);
-}
-
-/* Everything between the braces. */
-static void write_members(FILE *file, const cli_engine *engine, const cli_settings *settings,
-                          const pith_result *result)
-{
-    const pith_stats stats = pith_result_stats(result);
-    cli_json_text(file, "text", pith_result_text(result), pith_result_size(result));
-    write_param_member(file, engine, "method");
-    write_param_member(file, engine, "mode");
-    write_param_member(file, engine, "level");
-    write_string_member(file, "model", engine->model_name);
-    (void)fputs(",\"rate\":", file);
-    cli_json_number(file, rate_of(stats.source_tokens, stats.kept_tokens), 9);
-    (void)fprintf(file, ",\"source_tokens\":%zu,\"kept_tokens\":%zu", stats.source_tokens,
-                  stats.kept_tokens);
-    write_string_member(file, "counted_with", engine->counter_name);
-    write_ranges(file, result);
-    write_stats(file, &stats);
-    if (settings->units == CLI_YES) {
-        write_units(file, result);
-    }
-}
-
 /* A cli_record_fn. */
 static pith_status compress_record(cli_engine *engine, const cli_settings *settings,
-                                   const char *text, size_t size, FILE *file, cli_tally *tally,
-                                   pith_error *err)
+                                   const pith_part *parts, size_t count, FILE *file,
+                                   cli_tally *tally, pith_error *err)
 {
     pith_result *result = NULL;
-    const pith_status status = pith_compress(engine->ctx, text, size, &result, err);
+    const pith_status status = pith_compress_parts(engine->ctx, parts, count, &result, err);
     if (status == PITH_OK) {
         const pith_stats stats = pith_result_stats(result);
         tally->source_tokens += stats.source_tokens;
         tally->kept_tokens += stats.kept_tokens;
         (void)fputc(',', file);
-        write_members(file, engine, settings, result);
+        cli_result_write_members(file, engine, settings, NULL, result);
     }
     pith_result_free(result);
     return status;
 }
 
-/* ---- one text ------------------------------------------------------------------ */
+/* ---- one prompt ------------------------------------------------------------------ */
 
 /* An empty result may be right, but nobody expects it. */
 static void warn_if_empty(const pith_stats *stats)
@@ -132,7 +42,7 @@ static void print_statistics(const cli_job *job, const pith_stats *stats)
     if (settings->verbose != CLI_YES && isatty(STDERR_FILENO) == 0) {
         return;
     }
-    const double rate = rate_of(stats->source_tokens, stats->kept_tokens);
+    const double rate = cli_rate_of(stats->source_tokens, stats->kept_tokens);
     char method[PITH_VALUE_SIZE];
     char level[PITH_VALUE_SIZE];
     cli_message("%zu -> %zu tokens (rate %.3f, %.2fx) in %.2f s, %s, level %s",
@@ -148,24 +58,51 @@ static void print_statistics(const cli_job *job, const pith_stats *stats)
     }
 }
 
+/* "report.txt", or "3 contexts". Returns `out` or a borrowed name. */
+static const char *title_of(const cli_prompt *prompt, char *out, size_t size)
+{
+    const char *name = NULL;
+    size_t contexts = 0;
+    for (size_t i = 0; i < prompt->count; i++) {
+        if (prompt->parts[i].role == PITH_CONTEXT) {
+            name = prompt->inputs[i].name;
+            contexts++;
+        }
+    }
+    if (contexts == 1) {
+        return name;
+    }
+    (void)snprintf(out, size, "%zu contexts", contexts);
+    return out;
+}
+
 static pith_status write_pictures(const cli_job *job, const pith_result *result, pith_error *err)
 {
-    const cli_input *input = &job->input;
+    if (job->settings->heat != CLI_YES && job->html.file == NULL) {
+        return PITH_OK;
+    }
+    size_t size = 0;
     size_t count = 0;
     size_t range_count = 0;
+    const char *text = pith_result_source(result, &size);
     const pith_unit *units = pith_result_units(result, &count);
-    const pith_range *ranges = pith_result_ranges(result, &range_count);
-    pith_status status = PITH_OK;
-    if (job->settings->heat == CLI_YES) {
+    const pith_range *in_order = pith_result_ranges(result, &range_count);
+    pith_range *ranges = cli_ranges_sorted(in_order, range_count); /* contexts may be reordered */
+    pith_status status =
+        ranges != NULL ? PITH_OK : cli_fail(err, PITH_E_MEMORY, "no memory for the heat map");
+    if (status == PITH_OK && job->settings->heat == CLI_YES) {
         FILE *file = cli_job_heat_file(job);
-        status = pith_render_ansi(input->data, input->size, units, count, ranges, range_count,
+        status = pith_render_ansi(text, size, units, count, ranges, range_count,
                                   cli_use_color(job->settings, file), cli_write, file, err);
     }
     if (status == PITH_OK && job->html.file != NULL) {
+        char title[32];
         const pith_stats stats = pith_result_stats(result);
-        status = pith_render_html(input->data, input->size, units, count, ranges, range_count,
-                                  &stats, input->name, cli_write, job->html.file, err);
+        status = pith_render_html(text, size, units, count, ranges, range_count, &stats,
+                                  title_of(&job->prompt, title, sizeof title), cli_write,
+                                  job->html.file, err);
     }
+    free(ranges);
     return status;
 }
 
@@ -175,7 +112,7 @@ static void write_result(const cli_job *job, const pith_result *result)
     FILE *file = job->out.file;
     if (job->settings->json == CLI_YES) {
         (void)fputc('{', file);
-        write_members(file, &job->engine, job->settings, result);
+        cli_result_write_members(file, &job->engine, job->settings, &job->prompt, result);
         (void)fputs("}\n", file);
     } else {
         const size_t size = pith_result_size(result);
@@ -187,15 +124,26 @@ static void write_result(const cli_job *job, const pith_result *result)
     }
 }
 
+/* What is said once the result is where it should be. */
+static void print_report(const cli_job *job, const pith_result *result)
+{
+    const pith_stats stats = pith_result_stats(result);
+    warn_if_empty(&stats);
+    print_statistics(job, &stats);
+    if (job->settings->verbose == CLI_YES) {
+        cli_result_write_parts(stderr, &job->prompt, result);
+    }
+}
+
 static int compress_and_write(cli_job *job)
 {
     pith_result *result = NULL;
     pith_error err;
     pith_status status =
-        pith_compress(job->engine.ctx, job->input.data, job->input.size, &result, &err);
+        pith_compress_parts(job->engine.ctx, job->prompt.parts, job->prompt.count, &result, &err);
     cli_progress_clear(&job->engine.progress);
     if (status != PITH_OK) {
-        return cli_report(job->input.name, &err, job->input.data, job->input.size);
+        return cli_prompt_report(&job->prompt, &err);
     }
     if (cli_job_wants_result(job)) {
         write_result(job, result);
@@ -204,17 +152,16 @@ static int compress_and_write(cli_job *job)
     if (status == PITH_OK) {
         status = cli_job_commit(job, &err);
     }
-    const pith_stats stats = pith_result_stats(result);
-    pith_result_free(result);
-    if (status != PITH_OK) {
-        return cli_report(NULL, &err, NULL, 0);
+    if (status == PITH_OK) {
+        print_report(job, result);
     }
-    warn_if_empty(&stats);
-    print_statistics(job, &stats);
-    return 0;
+    pith_result_free(result);
+    return status == PITH_OK ? 0 : cli_report(NULL, &err, NULL, 0);
 }
 
 int cli_run_compress(const cli_settings *settings)
 {
-    return cli_job_run(settings, compress_record, compress_and_write);
+    const cli_work work = {
+        .record = compress_record, .takes_parts = true, .one = compress_and_write};
+    return cli_job_run(settings, &work);
 }

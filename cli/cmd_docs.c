@@ -19,7 +19,7 @@ int cli_run_docs(const cli_settings *settings)
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         cli_output out;
         pith_error err;
-        if (strcmp(settings->operands[0], formats[i].name) != 0) {
+        if (strcmp(settings->operands.items[0], formats[i].name) != 0) {
             continue;
         }
         if (cli_output_open(settings->output, &out, &err) != PITH_OK) {
@@ -28,5 +28,5 @@ int cli_run_docs(const cli_settings *settings)
         formats[i].write(out.file);
         return cli_output_commit(&out, &err) == PITH_OK ? 0 : cli_report(NULL, &err, NULL, 0);
     }
-    return cli_usage_error(settings, "no format '%s'", settings->operands[0]);
+    return cli_usage_error(settings, "no format '%s'", settings->operands.items[0]);
 }

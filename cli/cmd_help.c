@@ -10,14 +10,19 @@
 
 /* ---- one option ------------------------------------------------------------------ */
 
-static size_t append(char *out, size_t size, size_t at, const char *text)
+static size_t append_bytes(char *out, size_t size, size_t at, const char *text, size_t length)
 {
-    const size_t length = strlen(text);
     if (at + length < size) {
-        memcpy(out + at, text, length + 1);
+        memcpy(out + at, text, length);
+        out[at + length] = '\0';
         return at + length;
     }
     return at;
+}
+
+static size_t append(char *out, size_t size, size_t at, const char *text)
+{
+    return append_bytes(out, size, at, text, strlen(text));
 }
 
 /* " (0 to 1, default 0.5)", of what there is to say. */
@@ -29,7 +34,8 @@ static size_t append_limits(char *out, size_t size, size_t at, const pith_param_
     if (number && info->max < 1e9 && info->scope[0] != '\0') {
         (void)snprintf(range, sizeof range, "%.15g to %.15g", info->min, info->max);
     }
-    if (info->default_value[0] != '\0' && info->type != PITH_PARAM_FLAG) {
+    const bool is_off = info->type == PITH_PARAM_FLAG && strcmp(info->default_value, "true") != 0;
+    if (info->default_value[0] != '\0' && !is_off) {
         (void)snprintf(standard, sizeof standard, "default %.60s", info->default_value);
     }
     if (range[0] == '\0' && standard[0] == '\0') {
@@ -42,12 +48,30 @@ static size_t append_limits(char *out, size_t size, size_t at, const pith_param_
     return append(out, size, at, ")");
 }
 
+/* " One of: a, b, c.", when the name of the value does not say so. */
+static size_t append_choices(char *out, size_t size, size_t at, const cli_option *option)
+{
+    const char *choices = option->info.choices;
+    if (option->info.type != PITH_PARAM_ENUM || cli_option_value_name(option) == choices) {
+        return at;
+    }
+    at = append(out, size, at, " One of: ");
+    while (*choices != '\0') {
+        const size_t length = strcspn(choices, "|");
+        at = append_bytes(out, size, at, choices, length);
+        choices += length + (choices[length] == '|');
+        at = append(out, size, at, *choices != '\0' ? ", " : ".");
+    }
+    return at;
+}
+
 void cli_help_sentence(const cli_option *option, char *out, size_t size)
 {
     out[0] = '\0';
     size_t at = append(out, size, 0, option->info.help);
+    at = append_choices(out, size, at, option);
     at = append_limits(out, size, at, &option->info);
-    if (option->info.type == PITH_PARAM_LIST && option->store == CLI_STORE_PARAM) {
+    if (cli_option_is_list(option)) {
         (void)append(out, size, at, " May be given several times.");
     }
 }
@@ -76,7 +100,7 @@ static void print_wrapped(FILE *file, const char *text, size_t indent)
 static void print_option(FILE *file, const cli_option *option)
 {
     char names[160];
-    char sentence[512];
+    char sentence[CLI_SENTENCE_SIZE];
     const char *value = cli_option_value_name(option);
     const char letter[] = {'-', option->info.letter, ',', ' ', '\0'};
     (void)snprintf(names, sizeof names, "  %s--%s%s%s%s",
@@ -109,16 +133,16 @@ void cli_help_program(FILE *file)
                 file);
 }
 
-static void print_options(FILE *file, const cli_verb *verb, bool params)
+static void print_group(FILE *file, const cli_verb *verb, const char *group)
 {
     bool first = true;
     for (size_t i = 0; i < cli_option_count(); i++) {
         const cli_option option = cli_option_at(i);
-        if ((option.verbs & verb->bit) == 0 || (option.store == CLI_STORE_PARAM) != params) {
+        if ((option.verbs & verb->bit) == 0 || strcmp(cli_option_group(i), group) != 0) {
             continue;
         }
         if (first) {
-            (void)fputs(params ? "\nParameters:\n" : "\nOptions:\n", file);
+            (void)fprintf(file, "\n%s:\n", group);
             first = false;
         }
         print_option(file, &option);
@@ -130,21 +154,23 @@ void cli_help_verb(const cli_verb *verb, FILE *file)
     (void)fprintf(file, "Usage: pith %s [options]%s%s\n\n", verb->name,
                   verb->operands[0] == '\0' ? "" : " ", verb->operands);
     print_wrapped(file, verb->description, 0);
-    print_options(file, verb, true);
-    print_options(file, verb, false);
+    const char *group = NULL;
+    for (size_t i = 0; (group = cli_group_at(i)) != NULL; i++) {
+        print_group(file, verb, group);
+    }
     (void)fputs("\nThe variable PITH_ARG_NAME gives an option its default: PITH_ARG_MODEL=FILE.\n",
                 file);
 }
 
 int cli_run_help(const cli_settings *settings)
 {
-    if (settings->operand_count == 0) {
+    if (settings->operands.count == 0) {
         cli_help_program(stdout);
         return 0;
     }
-    const cli_verb *verb = cli_verb_find(settings->operands[0]);
+    const cli_verb *verb = cli_verb_find(settings->operands.items[0]);
     if (verb == NULL) {
-        return cli_usage_error(settings, "no verb '%s'", settings->operands[0]);
+        return cli_usage_error(settings, "no verb '%s'", settings->operands.items[0]);
     }
     cli_help_verb(verb, stdout);
     return 0;

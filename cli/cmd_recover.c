@@ -1,181 +1,14 @@
 /*
- * cmd_recover.c: pith recover, what was kept and what was dropped.
- *
- * The result of 'pith compress --json' names the byte ranges of the source
- * that were kept. They are checked, the text is built from them again, and
- * only what agrees with the result is printed.
+ * cmd_recover.c: pith recover, what was kept and what was dropped, and what a
+ * response to the compressed prompt says of the original one.
  */
 #include "cli.h"
 
-#include <jansson.h>
 #include <stdlib.h>
-#include <string.h>
 
-typedef struct recovery {
-    cli_input source;
-    cli_input object; /* the JSON as bytes */
-    json_t *root;
-    const char *text; /* the compressed text, size bytes */
-    size_t size;
-    char *decoded; /* owned; what `text` points at when it came as base64 */
-    pith_range *ranges;
-    size_t count;
-    bool joined; /* one space may stand between ranges: mode "official" */
-} recovery;
+/* ---- what was kept and dropped ---------------------------------------------------------- */
 
-/* ---- the object ---------------------------------------------------------------- */
-
-static pith_status fail_object(pith_error *err, const char *what)
-{
-    return cli_fail(err, PITH_E_SYNTAX, "%s", what);
-}
-
-static pith_status read_text(recovery *r, pith_error *err)
-{
-    const json_t *text = json_object_get(r->root, "text");
-    const json_t *base64 = json_object_get(r->root, "text_base64");
-    if (json_is_string(text)) {
-        r->text = json_string_value(text);
-        r->size = json_string_length(text);
-        return PITH_OK;
-    }
-    if (!json_is_string(base64)) {
-        return fail_object(err, "neither \"text\" nor \"text_base64\" is there");
-    }
-    r->decoded = cli_base64_decode(json_string_value(base64), json_string_length(base64), &r->size);
-    r->text = r->decoded;
-    return r->decoded != NULL ? PITH_OK : fail_object(err, "\"text_base64\" is not base64");
-}
-
-/* [start, end) with previous <= start < end <= size of the source. */
-static pith_status read_range(const recovery *r, const json_t *pair, size_t previous,
-                              pith_range *out, pith_error *err)
-{
-    const json_t *start = json_array_get(pair, 0);
-    const json_t *end = json_array_get(pair, 1);
-    if (json_array_size(pair) != 2 || !json_is_integer(start) || !json_is_integer(end)) {
-        return fail_object(err, "a range is not a pair of whole numbers");
-    }
-    const json_int_t from = json_integer_value(start);
-    const json_int_t to = json_integer_value(end);
-    if (from < 0 || to <= from || (size_t)from < previous) {
-        return cli_fail(err, PITH_E_SYNTAX, "range [%lld,%lld) is not after the one before",
-                        (long long)from, (long long)to);
-    }
-    if ((size_t)to > r->source.size) {
-        return cli_fail(err, PITH_E_MISMATCH,
-                        "range [%lld,%lld) is outside the source of %zu bytes", (long long)from,
-                        (long long)to, r->source.size);
-    }
-    *out = (pith_range){.start = (size_t)from, .end = (size_t)to};
-    return PITH_OK;
-}
-
-static pith_status read_ranges(recovery *r, pith_error *err)
-{
-    const json_t *list = json_object_get(r->root, "ranges");
-    if (!json_is_array(list)) {
-        return fail_object(err, "\"ranges\" is missing or not an array");
-    }
-    r->count = json_array_size(list);
-    r->ranges = calloc(r->count + 1, sizeof *r->ranges);
-    if (r->ranges == NULL) {
-        return cli_fail(err, PITH_E_MEMORY, "no memory for %zu ranges", r->count);
-    }
-    size_t previous = 0;
-    for (size_t i = 0; i < r->count; i++) {
-        const pith_status status =
-            read_range(r, json_array_get(list, i), previous, &r->ranges[i], err);
-        if (status != PITH_OK) {
-            return status;
-        }
-        previous = r->ranges[i].end;
-    }
-    return PITH_OK;
-}
-
-static pith_status read_object(recovery *r, pith_error *err)
-{
-    json_error_t problem;
-    r->root = json_loadb(r->object.size == 0 ? "" : r->object.data, r->object.size,
-                         JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
-    if (r->root == NULL) {
-        (void)cli_fail(err, PITH_E_SYNTAX, "%.*s", (int)sizeof err->message - 1, problem.text);
-        err->offset = problem.position < 0 ? PITH_NO_OFFSET : (size_t)problem.position;
-        return PITH_E_SYNTAX;
-    }
-    const char *mode = json_string_value(json_object_get(r->root, "mode"));
-    r->joined = mode != NULL && strcmp(mode, "official") == 0;
-    const pith_status status = read_text(r, err);
-    return status != PITH_OK ? status : read_ranges(r, err);
-}
-
-/* ---- the check --------------------------------------------------------------------- */
-
-/*
- * Walks through the text beside the bytes of the ranges. Between two bytes that
- * are no spaces, the text must have the spaces of the ranges and, if ranges are
- * joined, at most one more for each end of a range on the way. Since all of
- * them are alike, counting them is exact and takes one pass.
- */
-typedef struct walk {
-    const recovery *r;
-    size_t at;       /* in the text */
-    size_t fixed;    /* spaces of the ranges since the last other byte */
-    size_t optional; /* joiners there may be among them */
-} walk;
-
-/* Moves over the spaces; false, and `at` on the first difference, if their number is wrong. */
-static bool pass_spaces(walk *w)
-{
-    const size_t most = w->fixed + w->optional;
-    size_t spaces = 0;
-    while (w->at < w->r->size && spaces < most && w->r->text[w->at] == ' ') {
-        w->at++;
-        spaces++;
-    }
-    const bool good = spaces >= w->fixed;
-    w->fixed = 0;
-    w->optional = 0;
-    return good;
-}
-
-static bool pass_range(walk *w, const pith_range *range)
-{
-    for (size_t i = range->start; i < range->end; i++) {
-        const char byte = w->r->source.data[i];
-        if (byte == ' ') {
-            w->fixed++;
-        } else if (!pass_spaces(w) || w->at >= w->r->size || w->r->text[w->at] != byte) {
-            return false;
-        } else {
-            w->at++;
-        }
-    }
-    return true;
-}
-
-/* The text must be the ranges one after the other; err->offset is a byte of the text. */
-static pith_status check_text(const recovery *r, pith_error *err)
-{
-    walk w = {.r = r};
-    bool good = true;
-    for (size_t i = 0; good && i < r->count; i++) {
-        w.optional += i > 0 && r->joined;
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the caller of recover() releases the ranges */
-        good = pass_range(&w, &r->ranges[i]);
-    }
-    if (good && pass_spaces(&w) && w.at == r->size) {
-        return PITH_OK;
-    }
-    (void)cli_fail(err, PITH_E_MISMATCH, "the text does not come from this source");
-    err->offset = w.at;
-    return PITH_E_MISMATCH;
-}
-
-/* ---- what is printed ------------------------------------------------------------------ */
-
-static void write_one_dropped(FILE *file, const recovery *r, size_t start, size_t end)
+static void write_one_dropped(FILE *file, const cli_recovery *r, size_t start, size_t end)
 {
     if (start < end) {
         (void)fprintf(file, "{\"start\":%zu,\"end\":%zu,", start, end);
@@ -184,36 +17,63 @@ static void write_one_dropped(FILE *file, const recovery *r, size_t start, size_
     }
 }
 
-static void write_dropped(FILE *file, const recovery *r)
+static void write_dropped(FILE *file, const cli_recovery *r)
 {
     size_t at = 0;
     for (size_t i = 0; i < r->count; i++) {
-        write_one_dropped(file, r, at, r->ranges[i].start);
-        at = r->ranges[i].end;
+        write_one_dropped(file, r, at, r->sorted[i].start);
+        at = r->sorted[i].end;
     }
     write_one_dropped(file, r, at, r->source.size);
 }
 
-static void write_marked(FILE *file, const recovery *r, const char *mark)
+static int compare_starts(const void *key, const void *range)
 {
-    size_t at = 0;
+    const size_t at = *(const size_t *)key;
+    const size_t start = ((const pith_range *)range)->start;
+    return at < start ? -1 : at > start;
+}
+
+static int compare_ends(const void *key, const void *range)
+{
+    const size_t at = *(const size_t *)key;
+    const size_t end = ((const pith_range *)range)->end;
+    return at < end ? -1 : at > end;
+}
+
+static bool is_missing_after(const cli_recovery *r, size_t end)
+{
+    return end < r->source.size &&
+           bsearch(&end, r->sorted, r->count, sizeof *r->sorted, compare_starts) == NULL;
+}
+
+static bool is_missing_before(const cli_recovery *r, size_t start)
+{
+    return start > 0 &&
+           bsearch(&start, r->sorted, r->count, sizeof *r->sorted, compare_ends) == NULL;
+}
+
+static void write_marked(FILE *file, const cli_recovery *r, const char *mark)
+{
+    bool missing = r->count == 0 && r->source.size > 0;
     for (size_t i = 0; i < r->count; i++) {
         const pith_range *range = &r->ranges[i];
-        if (at < range->start) {
+        if (missing || is_missing_before(r, range->start)) {
             (void)fputs(mark, file);
         }
         (void)fwrite(r->source.data + range->start, 1, range->end - range->start, file);
-        at = range->end;
+        missing = is_missing_after(r, range->end);
     }
-    if (at < r->source.size) {
+    if (missing) {
         (void)fputs(mark, file);
     }
 }
 
-static pith_status write_recovered(const recovery *r, const cli_settings *settings, pith_error *err)
+static pith_status write_recovered(const cli_recovery *r, const cli_settings *settings,
+                                   pith_error *err)
 {
     cli_output out;
-    pith_status status = cli_output_open(settings->output, &out, err);
+    const pith_status status = cli_output_open(settings->output, &out, err);
     if (status != PITH_OK) {
         return status;
     }
@@ -227,22 +87,106 @@ static pith_status write_recovered(const recovery *r, const cli_settings *settin
     return cli_output_commit(&out, err);
 }
 
-/* ---- together --------------------------------------------------------------------------- */
+/* ---- a response --------------------------------------------------------------------------- */
 
-static int recover(recovery *r, const cli_settings *settings)
+/* Whose tokens prompts and response are compared in. */
+typedef struct vocabulary {
+    pith_model *model; /* NULL: of a file */
+    pith_tokenizer *own;
+    const pith_tokenizer *tokenizer;
+} vocabulary;
+
+static int open_vocabulary(const cli_settings *settings, vocabulary *out)
 {
     pith_error err;
-    if (cli_input_read(settings->operands[0], &r->source, &err) != PITH_OK) {
-        return cli_report(r->source.name, &err, NULL, 0);
+    const char *path = settings->count_with != NULL ? settings->count_with : settings->model;
+    *out = (vocabulary){0};
+    if (path != NULL) {
+        if (pith_tokenizer_open(path, NULL, &out->own, &err) != PITH_OK) {
+            return cli_report(path, &err, NULL, 0);
+        }
+        out->tokenizer = out->own;
+        return 0;
     }
-    if (cli_input_read(settings->operands[1], &r->object, &err) != PITH_OK) {
-        return cli_report(r->object.name, &err, NULL, 0);
+    if (pith_model_open(NULL, NULL, &out->model, &err) != PITH_OK) {
+        return cli_report("built-in model", &err, NULL, 0);
     }
-    if (read_object(r, &err) != PITH_OK) {
-        return cli_report(r->object.name, &err, r->object.data, r->object.size);
+    out->tokenizer = pith_model_tokenizer(out->model);
+    return 0;
+}
+
+static pith_part as_part(const char *text, size_t size)
+{
+    return (pith_part){PITH_CONTEXT, text, size};
+}
+
+static pith_status write_response(const cli_settings *settings, const pith_tokenizer *tokenizer,
+                                  const pith_part *original, const pith_part *compressed,
+                                  const cli_input *response, pith_error *err)
+{
+    cli_output out;
+    const pith_part answer = as_part(response->data, response->size);
+    pith_status status = cli_output_open(settings->output, &out, err);
+    if (status == PITH_OK) {
+        status = pith_recover(tokenizer, original, compressed, &answer, cli_write, out.file, err);
     }
-    if (check_text(r, &err) != PITH_OK) {
-        return cli_report("compressed text", &err, r->text, r->size);
+    if (status == PITH_OK) {
+        return cli_output_commit(&out, err);
+    }
+    cli_output_discard(&out);
+    return status;
+}
+
+static int respond(const cli_settings *settings, const pith_part *original,
+                   const pith_part *compressed)
+{
+    cli_input response;
+    vocabulary words = {0};
+    pith_error err;
+    if (cli_input_read(settings->response, &response, &err) != PITH_OK) {
+        return cli_report(response.name, &err, NULL, 0);
+    }
+    int code = open_vocabulary(settings, &words);
+    if (code == 0 && write_response(settings, words.tokenizer, original, compressed, &response,
+                                    &err) != PITH_OK) {
+        code = cli_report(NULL, &err, NULL, 0);
+    }
+    pith_tokenizer_free(words.own);
+    pith_model_free(words.model);
+    cli_input_free(&response);
+    return code;
+}
+
+/* --original and --compressed: no result, so nothing to check. */
+static int respond_to_files(const cli_settings *settings)
+{
+    cli_input original = {0};
+    cli_input compressed = {0};
+    pith_error err;
+    int code = 0;
+    if (cli_input_read(settings->original, &original, &err) != PITH_OK) {
+        code = cli_report(original.name, &err, NULL, 0);
+    } else if (cli_input_read(settings->compressed, &compressed, &err) != PITH_OK) {
+        code = cli_report(compressed.name, &err, NULL, 0);
+    } else {
+        const pith_part before = as_part(original.data, original.size);
+        const pith_part after = as_part(compressed.data, compressed.size);
+        code = respond(settings, &before, &after);
+    }
+    cli_input_free(&compressed);
+    cli_input_free(&original);
+    return code;
+}
+
+/* ---- together --------------------------------------------------------------------------- */
+
+static int recover(const cli_recovery *r, const cli_settings *settings)
+{
+    pith_error err;
+    if (settings->response != NULL) {
+        const pith_part original = as_part(r->source.data, r->source.size);
+        const pith_part compressed = as_part(r->text, r->size);
+        return respond(settings, &original, &compressed);
     }
     if (write_recovered(r, settings, &err) != PITH_OK) {
         return cli_report(NULL, &err, NULL, 0);
@@ -253,20 +197,51 @@ static int recover(recovery *r, const cli_settings *settings)
     return 0;
 }
 
+static int recover_from_result(const cli_settings *settings)
+{
+    const cli_words *operands = &settings->operands;
+    cli_prompt prompt;
+    cli_recovery r = {0};
+    int code = cli_prompt_open(settings, operands->items, operands->count - 1, false, &prompt);
+    if (code == 0) {
+        code = cli_recovery_open(operands->items[operands->count - 1], &prompt, &r);
+    }
+    if (code == 0) {
+        code = recover(&r, settings);
+    }
+    cli_recovery_free(&r);
+    cli_prompt_free(&prompt);
+    return code;
+}
+
+/* Options that exclude or need each other. */
+static int check(const cli_settings *s)
+{
+    const bool dropped = s->dropped == CLI_YES;
+    const size_t sources = s->operands.count + s->contexts.count;
+    if (dropped && s->mark != NULL) {
+        return cli_usage_error(s, "--dropped and --mark exclude each other");
+    }
+    if (s->response != NULL && (dropped || s->mark != NULL)) {
+        return cli_usage_error(s, "--response excludes --dropped and --mark");
+    }
+    if (s->original == NULL && s->compressed == NULL) {
+        return s->operands.count > 0 && sources > 1 ? 0
+                                                    : cli_usage_error(s, "expected SOURCE RESULT");
+    }
+    if (s->original == NULL || s->compressed == NULL || s->response == NULL) {
+        return cli_usage_error(s, "--original, --compressed and --response go together");
+    }
+    return sources == 0 ? 0
+                        : cli_usage_error(
+                              s, "--original and --compressed stand in place of SOURCE and RESULT");
+}
+
 int cli_run_recover(const cli_settings *settings)
 {
-    if (settings->dropped == CLI_YES && settings->mark != NULL) {
-        return cli_usage_error(settings, "--dropped and --mark exclude each other");
+    const int code = check(settings);
+    if (code != 0) {
+        return code;
     }
-    if (strcmp(settings->operands[0], "-") == 0 && strcmp(settings->operands[1], "-") == 0) {
-        return cli_usage_error(settings, "only one of the two can be standard input");
-    }
-    recovery r = {0};
-    const int code = recover(&r, settings);
-    free(r.ranges);
-    free(r.decoded);
-    json_decref(r.root);
-    cli_input_free(&r.object);
-    cli_input_free(&r.source);
-    return code;
+    return settings->original != NULL ? respond_to_files(settings) : recover_from_result(settings);
 }

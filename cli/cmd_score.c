@@ -71,18 +71,20 @@ static void write_members(FILE *file, const cli_engine *engine, const pith_score
 }
 
 /* A cli_record_fn. */
-static pith_status score_record(cli_engine *engine, const cli_settings *settings, const char *text,
-                                size_t size, FILE *file, cli_tally *tally, pith_error *err)
+static pith_status score_record(cli_engine *engine, const cli_settings *settings,
+                                const pith_part *parts, size_t count, FILE *file, cli_tally *tally,
+                                pith_error *err)
 {
     pith_scores *scores = NULL;
-    const pith_status status = pith_score(engine->ctx, text, size, &scores, err);
+    const pith_status status = pith_score(engine->ctx, parts->text, parts->size, &scores, err);
     (void)settings;
+    (void)count; /* records of this verb have one part */
     if (status == PITH_OK) {
-        size_t count = 0;
-        (void)pith_scores_tokens(scores, &count);
-        tally->source_tokens += count;
+        size_t tokens = 0;
+        (void)pith_scores_tokens(scores, &tokens);
+        tally->source_tokens += tokens;
         (void)fputc(',', file);
-        write_members(file, engine, scores, size);
+        write_members(file, engine, scores, parts->size);
     }
     pith_scores_free(scores);
     return status;
@@ -185,7 +187,7 @@ static pith_unit *units_of(const cli_input *input, const pith_scores *scores, si
 
 static pith_status write_pictures(const cli_job *job, const pith_scores *scores, pith_error *err)
 {
-    const cli_input *input = &job->input;
+    const cli_input *input = job->prompt.inputs;
     size_t count = 0;
     pith_unit *units = units_of(input, scores, &count);
     if (units == NULL) {
@@ -211,24 +213,24 @@ static void write_result(const cli_job *job, const pith_scores *scores)
     FILE *file = job->out.file;
     if (job->settings->json == CLI_YES) {
         (void)fputc('{', file);
-        write_members(file, &job->engine, scores, job->input.size);
+        write_members(file, &job->engine, scores, job->prompt.inputs->size);
         (void)fputs("}\n", file);
     } else {
-        write_table(file, &job->input, scores);
+        write_table(file, job->prompt.inputs, scores);
     }
 }
 
 static int score_and_write(cli_job *job)
 {
+    const cli_input *input = job->prompt.inputs;
     pith_scores *scores = NULL;
     pith_error err;
     const double start = cli_seconds();
-    pith_status status =
-        pith_score(job->engine.ctx, job->input.data, job->input.size, &scores, &err);
+    pith_status status = pith_score(job->engine.ctx, input->data, input->size, &scores, &err);
     const double seconds = cli_seconds() - start;
     cli_progress_clear(&job->engine.progress);
     if (status != PITH_OK) {
-        return cli_report(job->input.name, &err, job->input.data, job->input.size);
+        return cli_report(input->name, &err, input->data, input->size);
     }
     if (cli_job_wants_result(job)) {
         write_result(job, scores);
@@ -237,7 +239,7 @@ static int score_and_write(cli_job *job)
     if (status == PITH_OK) {
         status = cli_job_commit(job, &err);
     }
-    const summary s = summarise(scores, job->input.size);
+    const summary s = summarise(scores, input->size);
     pith_scores_free(scores);
     if (status != PITH_OK) {
         return cli_report(NULL, &err, NULL, 0);
@@ -250,5 +252,6 @@ static int score_and_write(cli_job *job)
 
 int cli_run_score(const cli_settings *settings)
 {
-    return cli_job_run(settings, score_record, score_and_write);
+    const cli_work work = {.record = score_record, .one = score_and_write};
+    return cli_job_run(settings, &work);
 }

@@ -3,6 +3,8 @@
  */
 #include "cli.h"
 
+#include <string.h>
+
 /* Text as roff takes it: no control line, no escape, dashes that can be copied. */
 static void write_roff(FILE *file, const char *text)
 {
@@ -22,7 +24,7 @@ static void write_roff(FILE *file, const char *text)
 
 static void write_option(FILE *file, const cli_option *option)
 {
-    char sentence[512];
+    char sentence[CLI_SENTENCE_SIZE];
     const char *value = cli_option_value_name(option);
     (void)fputs(".TP\n", file);
     if (option->info.letter != 0) {
@@ -43,17 +45,37 @@ static void write_option(FILE *file, const cli_option *option)
     (void)fputc('\n', file);
 }
 
+/* --help and --version are the same everywhere and left out. */
+static bool is_shown(const cli_option *option, const cli_verb *verb)
+{
+    return (option->verbs & verb->bit) != 0 && option->offset != offsetof(cli_settings, help) &&
+           option->offset != offsetof(cli_settings, version);
+}
+
+static void write_group(FILE *file, const cli_verb *verb, const char *group)
+{
+    bool first = true;
+    for (size_t i = 0; i < cli_option_count(); i++) {
+        const cli_option option = cli_option_at(i);
+        if (!is_shown(&option, verb) || strcmp(cli_option_group(i), group) != 0) {
+            continue;
+        }
+        if (first) {
+            (void)fprintf(file, ".PP\n\\fI%s\\fR\n", group);
+            first = false;
+        }
+        write_option(file, &option);
+    }
+}
+
 static void write_verb(FILE *file, const cli_verb *verb)
 {
     (void)fprintf(file, ".SS pith %s [options] %s\n", verb->name, verb->operands);
     write_roff(file, verb->description);
     (void)fputc('\n', file);
-    for (size_t i = 0; i < cli_option_count(); i++) {
-        const cli_option option = cli_option_at(i);
-        if ((option.verbs & verb->bit) != 0 && option.offset != offsetof(cli_settings, help) &&
-            option.offset != offsetof(cli_settings, version)) {
-            write_option(file, &option);
-        }
+    const char *group = NULL;
+    for (size_t i = 0; (group = cli_group_at(i)) != NULL; i++) {
+        write_group(file, verb, group);
     }
 }
 
@@ -69,6 +91,9 @@ static const char head[] =
     "What could be guessed is dropped, up to a budget of tokens.\n"
     "The result consists of parts of the input in their order and goes to standard output;\n"
     "everything else goes to standard error.\n"
+    "A prompt can have parts: an instruction, contexts and a question.\n"
+    "Contexts can be judged by the question and are then shortened more or less, put into another\n"
+    "order, or dropped.\n"
     "Without a file, or with \\-, the text is read from standard input.\n"
     ".PP\n"
     "A value follows its option as the next word, after =, or right behind a letter.\n"
@@ -81,6 +106,8 @@ static const char tail[] =
     "With \\fB\\-\\-jsonl\\fR every line of the input is an object with \\fIid\\fR, which may be\n"
     "anything, and \\fItext\\fR, and may set parameters for itself, such as \\fIrate\\fR or\n"
     "\\fItarget_tokens\\fR.\n"
+    "For compress, \\fIcontext\\fR, a string or an array of strings, may take the place of\n"
+    "\\fItext\\fR, and there may be an \\fIinstruction\\fR and a \\fIquestion\\fR.\n"
     "The output has one object per record, in the same order, with the same id.\n"
     "A record that fails gets an object \\fIerror\\fR with \\fIstatus\\fR, \\fImessage\\fR and\n"
     "\\fIoffset\\fR, and the exit status is 3.\n"
@@ -103,6 +130,8 @@ static const char tail[] =
     "pith compress \\-\\-heat prompt.txt\n"
     "pith compress \\-\\-json prompt.txt > short.json\n"
     "pith recover prompt.txt short.json \\-\\-mark '[...]'\n"
+    "pith rank \\-q 'Who won?' *.txt\n"
+    "pith compress \\-M longllmlingua \\-q 'Who won?' \\-\\-context a.txt \\-\\-context b.txt\n"
     ".fi\n";
 
 void cli_docs_man(FILE *file)

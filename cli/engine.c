@@ -31,18 +31,43 @@ static int report_assignment(const cli_assignment *assignment, const pith_error 
     return err->status == PITH_E_SYNTAX || err->status == PITH_E_UTF8 ? CLI_EXIT_USAGE : code;
 }
 
+bool cli_param_is_preset(const pith_param_info *param)
+{
+    return strcmp(param->name, "preset") == 0;
+}
+
+/* The last preset given, or NULL. */
+static const cli_assignment *find_preset(const cli_settings *settings)
+{
+    for (size_t i = settings->assignment_count; i-- > 0;) {
+        if (cli_param_is_preset(settings->assignments[i].param)) {
+            return &settings->assignments[i];
+        }
+    }
+    return NULL;
+}
+
+/* An exit code. */
+static int set(cli_engine *engine, const cli_assignment *assignment)
+{
+    pith_error err;
+    return pith_ctx_set(engine->ctx, assignment->param->name, assignment->value, &err) == PITH_OK
+               ? 0
+               : report_assignment(assignment, &err);
+}
+
 int cli_engine_configure(cli_engine *engine, const cli_settings *settings)
 {
     pith_ctx_reset(engine->ctx);
-    for (size_t i = 0; i < settings->assignment_count; i++) {
+    const cli_assignment *preset = find_preset(settings);
+    int code = preset != NULL ? set(engine, preset) : 0;
+    for (size_t i = 0; code == 0 && i < settings->assignment_count; i++) {
         const cli_assignment *assignment = &settings->assignments[i];
-        pith_error err;
-        if (pith_ctx_set(engine->ctx, assignment->param->name, assignment->value, &err) !=
-            PITH_OK) {
-            return report_assignment(assignment, &err);
+        if (!cli_param_is_preset(assignment->param)) {
+            code = set(engine, assignment);
         }
     }
-    return 0;
+    return code;
 }
 
 const char *cli_engine_param(const cli_engine *engine, const char *name,

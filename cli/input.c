@@ -1,5 +1,5 @@
 /*
- * input.c: a file, standard input or a prompt, whole, up to 1 GiB.
+ * input.c: a file, standard input or a text of the command line, whole, up to 1 GiB.
  */
 #include "cli.h"
 
@@ -82,7 +82,8 @@ pith_status cli_input_read(const char *path, cli_input *out, pith_error *err)
 {
     int fd = -1;
     size_t expected = 0;
-    *out = (cli_input){.name = is_stdin(path) ? "standard input" : path};
+    *out = (cli_input){.name = is_stdin(path) ? "standard input" : path,
+                       .path = is_stdin(path) ? NULL : path};
     pith_status status = open_path(path, &fd, &expected, err);
     if (status == PITH_OK && expected > CLI_INPUT_MAX) {
         status = cli_fail(err, PITH_E_IO, "larger than the limit of %zu bytes", CLI_INPUT_MAX);
@@ -100,24 +101,17 @@ pith_status cli_input_read(const char *path, cli_input *out, pith_error *err)
     return status;
 }
 
-static pith_status copy_prompt(const char *prompt, cli_input *out, pith_error *err)
+pith_status cli_input_copy(const char *name, const char *text, cli_input *out, pith_error *err)
 {
-    *out = (cli_input){.name = "prompt", .size = strlen(prompt)};
-    out->data = malloc(out->size + 1);
+    *out = (cli_input){.name = name};
+    const size_t size = strlen(text);
+    out->data = malloc(size + 1);
     if (out->data == NULL) {
-        return cli_fail(err, PITH_E_MEMORY, "no memory for the prompt");
+        return cli_fail(err, PITH_E_MEMORY, "no memory for the %s", name);
     }
-    memcpy(out->data, prompt, out->size);
+    memcpy(out->data, text, size);
+    out->size = size;
     return PITH_OK;
-}
-
-int cli_input_open(const cli_settings *settings, cli_input *out)
-{
-    pith_error err;
-    const pith_status status = settings->prompt != NULL
-                                   ? copy_prompt(settings->prompt, out, &err)
-                                   : cli_input_read(settings->input, out, &err);
-    return status == PITH_OK ? 0 : cli_report(out->name, &err, NULL, 0);
 }
 
 pith_status cli_input_stream(const char *path, FILE **out, pith_error *err)

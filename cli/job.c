@@ -1,5 +1,5 @@
 /*
- * job.c: what compressing and scoring one text have in common.
+ * job.c: what compressing and scoring one prompt have in common.
  */
 #include "cli.h"
 
@@ -12,8 +12,9 @@ static int check(const cli_settings *settings)
     if (json && jsonl) {
         return cli_usage_error(settings, "--json and --jsonl exclude each other");
     }
-    if (jsonl && (heat || settings->html != NULL || settings->prompt != NULL)) {
-        return cli_usage_error(settings, "--jsonl excludes --heat, --html and --prompt");
+    if (jsonl && (heat || settings->html != NULL || settings->prompt != NULL ||
+                  settings->contexts.count > 0)) {
+        return cli_usage_error(settings, "--jsonl excludes --heat, --html, --prompt and --context");
     }
     if (json && heat && settings->output == NULL) {
         return cli_usage_error(settings, "--json and --heat together need --output");
@@ -21,12 +22,13 @@ static int check(const cli_settings *settings)
     return 0;
 }
 
-/* Reads the text, opens model and outputs. To be closed either way. */
+/* Reads the prompt, opens model and outputs. To be closed either way. */
 static int open_job(const cli_settings *settings, cli_job *out)
 {
     pith_error err;
     *out = (cli_job){.settings = settings};
-    int code = cli_input_open(settings, &out->input);
+    int code = cli_prompt_open(settings, &settings->input, settings->input != NULL ? 1 : 0, true,
+                               &out->prompt);
     if (code == 0) {
         code = cli_engine_open(settings, &out->engine);
     }
@@ -67,19 +69,19 @@ static void close_job(cli_job *job)
     cli_output_discard(&job->out);
     cli_output_discard(&job->html);
     cli_engine_close(&job->engine);
-    cli_input_free(&job->input);
+    cli_prompt_free(&job->prompt);
 }
 
-int cli_job_run(const cli_settings *settings, cli_record_fn record, int (*one)(cli_job *job))
+int cli_job_run(const cli_settings *settings, const cli_work *work)
 {
     cli_job job;
     int code = check(settings);
     if (code != 0 || settings->jsonl == CLI_YES) {
-        return code != 0 ? code : cli_records_run(settings, record);
+        return code != 0 ? code : cli_records_run(settings, work->record, work->takes_parts);
     }
     code = open_job(settings, &job);
     if (code == 0) {
-        code = one(&job);
+        code = work->one(&job);
     }
     close_job(&job);
     return code;

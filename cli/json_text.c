@@ -92,6 +92,15 @@ void cli_json_string(FILE *file, const char *data, size_t size)
     }
 }
 
+void cli_json_name(FILE *file, const char *name)
+{
+    if (name == NULL) {
+        (void)fputs("null", file);
+    } else {
+        cli_json_string(file, name, strlen(name));
+    }
+}
+
 void cli_json_text(FILE *file, const char *key, const char *data, size_t size)
 {
     char member[64];

@@ -11,12 +11,43 @@
 #include <string.h>
 
 #define TEXT_IN (CLI_COMPRESS | CLI_SCORE)
-#define PRINTS  (TEXT_IN | CLI_INSPECT | CLI_RECOVER | CLI_BENCH | CLI_DOCS)
-#define MODEL   (TEXT_IN | CLI_BENCH)
+#define PARTS   (CLI_COMPRESS | CLI_RANK | CLI_RECOVER)
+#define RUNS    (TEXT_IN | CLI_RANK) /* the model */
+#define PRINTS  (RUNS | CLI_INSPECT | CLI_RECOVER | CLI_BENCH | CLI_DOCS)
+#define MODEL   (RUNS | CLI_BENCH)
+
+/* ---- groups: the headings of help ---------------------------------------------- */
+
+#define INPUT      "Input"
+#define AMOUNT     "Method and amount"
+#define PROTECTION "Protection"
+#define STRUCTURE  "Structure"
+#define LINGUA     "Methods llmlingua and longllmlingua"
+#define SCORING    "Model"
+#define OUTPUT     "Output"
+#define GENERAL    "General"
+
+static const char *const groups[] = {INPUT,  AMOUNT,  PROTECTION, STRUCTURE,
+                                     LINGUA, SCORING, OUTPUT,     GENERAL};
+
+const char *cli_group_at(size_t index)
+{
+    return index < sizeof groups / sizeof groups[0] ? groups[index] : NULL;
+}
+
+/* The library's parameters from the one named on, as far as the next row, so that a new one is in
+ * the group of its neighbours. */
+static const struct {
+    const char *first;
+    const char *group;
+} param_groups[] = {{"method", AMOUNT},      {"keep", PROTECTION},         {"format", STRUCTURE},
+                    {"rank-method", LINGUA}, {"keep-pattern", PROTECTION}, {"score-by", SCORING}};
+
+/* ---- our own options ------------------------------------------------------------- */
 
 /* One row: where the value goes, who takes it, how it is shown. */
-#define ROW(row_name, row_letter, row_type, row_default, row_choices, row_value, row_verbs, \
-            row_store, row_field, row_help)                                                 \
+#define ROW(row_name, row_letter, row_type, row_default, row_choices, row_value, row_group, \
+            row_verbs, row_store, row_field, row_help)                                      \
     {                                                                                       \
         .info = {.name = (row_name),                                                        \
                  .letter = (row_letter),                                                    \
@@ -25,45 +56,75 @@
                  .default_value = (row_default),                                            \
                  .choices = (row_choices),                                                  \
                  .unit = "",                                                                \
-                 .since = "0.1.0",                                                          \
+                 .since = "",                                                               \
                  .scope = "",                                                               \
                  .help = (row_help)},                                                       \
-        .value_name = (row_value), .verbs = (row_verbs), .store = (row_store),              \
-        .offset = offsetof(cli_settings, row_field)                                         \
+        .value_name = (row_value), .group = (row_group), .verbs = (row_verbs),              \
+        .store = (row_store), .offset = offsetof(cli_settings, row_field)                   \
     }
 
-#define TEXT(name, letter, value, verbs, field, help) \
-    ROW(name, letter, PITH_PARAM_LIST, "", "", value, verbs, CLI_STORE_TEXT, field, help)
-#define SWITCH(name, letter, verbs, field, help) \
-    ROW(name, letter, PITH_PARAM_FLAG, "", "", "", verbs, CLI_STORE_SWITCH, field, help)
-#define CHOICE(name, choices, verbs, field, help) \
-    ROW(name, 0, PITH_PARAM_ENUM, "auto", choices, NULL, verbs, CLI_STORE_CHOICE, field, help)
-#define SHAPE(name, letter, value, field, help) \
-    ROW(name, letter, PITH_PARAM_INT, value, "", "N", CLI_BENCH, CLI_STORE_NUMBER, field, help)
+#define TEXT(name, letter, value, group, verbs, field, help) \
+    ROW(name, letter, PITH_PARAM_TEXT, "", "", value, group, verbs, CLI_STORE_TEXT, field, help)
+#define WORDS(name, value, group, verbs, field, help) \
+    ROW(name, 0, PITH_PARAM_LIST, "", "", value, group, verbs, CLI_STORE_WORDS, field, help)
+#define SWITCH(name, letter, group, verbs, field, help) \
+    ROW(name, letter, PITH_PARAM_FLAG, "", "", "", group, verbs, CLI_STORE_SWITCH, field, help)
+#define CHOICE(name, choices, group, verbs, field, help)                                        \
+    ROW(name, 0, PITH_PARAM_ENUM, "auto", choices, NULL, group, verbs, CLI_STORE_CHOICE, field, \
+        help)
+#define SHAPE(name, letter, value, field, help)                                                    \
+    ROW(name, letter, PITH_PARAM_INT, value, "", "N", SCORING, CLI_BENCH, CLI_STORE_NUMBER, field, \
+        help)
 
 static const cli_option own_options[] = {
-    TEXT("model", 'm', "FILE", MODEL, model, "GGUF model to use instead of the built-in one."),
-    CHOICE("precision", "auto|f32|int8", TEXT_IN, precision,
-           "Arithmetic of the model; auto is int8."),
-    TEXT("count-with", 0, "FILE", CLI_COMPRESS, count_with,
-         "Count budgets in the tokens of this GGUF or tiktoken rank file."),
-    TEXT("file", 'f', "FILE", TEXT_IN | CLI_INSPECT, input,
+    TEXT("file", 'f', "FILE", INPUT, TEXT_IN | CLI_INSPECT, input,
          "Read this file; the same as the operand."),
-    TEXT("prompt", 'p', "TEXT", TEXT_IN, prompt, "Take the text from the command line."),
-    TEXT("output", 'o', "FILE", PRINTS, output,
+    TEXT("prompt", 'p', "TEXT", INPUT, TEXT_IN, prompt, "Take the text from the command line."),
+    WORDS("context", "FILE", INPUT, PARTS, contexts,
+          "One more context: a document, a demonstration, a turn."),
+    TEXT("question", 'q', "TEXT", INPUT, CLI_RANK, question,
+         "The question that the contexts are to answer."),
+    TEXT("question", 'q', "TEXT", INPUT, CLI_COMPRESS | CLI_RECOVER, question,
+         "The question that the contexts are to answer. It ends the prompt and is not shortened."),
+    TEXT("question-file", 0, "FILE", INPUT, PARTS, question_file, "Read the question from FILE."),
+    TEXT("instruction", 0, "TEXT", INPUT, CLI_COMPRESS | CLI_RECOVER, instruction,
+         "The instruction. It begins the prompt and is not shortened."),
+    TEXT("instruction-file", 0, "FILE", INPUT, CLI_COMPRESS | CLI_RECOVER, instruction_file,
+         "Read the instruction from FILE."),
+    TEXT("response", 0, "FILE", INPUT, CLI_RECOVER, response,
+         "What a model answered to the compressed prompt: put phrases of the original prompt in "
+         "the place of their compressed forms and print that."),
+    TEXT("original", 0, "FILE", INPUT, CLI_RECOVER, original,
+         "The prompt before compression, for a response without a RESULT."),
+    TEXT("compressed", 0, "FILE", INPUT, CLI_RECOVER, compressed,
+         "The prompt after compression, for a response without a RESULT."),
+    TEXT("model", 'm', "FILE", SCORING, MODEL, model,
+         "GGUF model to use instead of the built-in one."),
+    TEXT("model", 'm', "FILE", SCORING, CLI_RECOVER, model,
+         "GGUF model whose tokens a response is compared in, instead of the built-in one."),
+    CHOICE("precision", "auto|f32|int8", SCORING, RUNS, precision,
+           "Arithmetic of the model; auto is int8."),
+    TEXT("count-with", 0, "FILE", SCORING, CLI_COMPRESS, count_with,
+         "Count budgets in the tokens of this GGUF or tiktoken rank file."),
+    TEXT("count-with", 0, "FILE", SCORING, CLI_RECOVER, count_with,
+         "Compare a response in the tokens of this GGUF or tiktoken rank file instead."),
+    TEXT("output", 'o', "FILE", OUTPUT, PRINTS, output,
          "Write the result to FILE, which appears only when it is complete."),
-    SWITCH("json", 0, TEXT_IN | CLI_INSPECT | CLI_BENCH, json, "Print one JSON object."),
-    SWITCH("jsonl", 0, TEXT_IN, jsonl,
+    SWITCH("json", 0, OUTPUT, RUNS | CLI_INSPECT | CLI_BENCH, json, "Print one JSON object."),
+    SWITCH("jsonl", 0, OUTPUT, CLI_COMPRESS, jsonl,
+           "Read one JSON object per line, with id and text, or with context, instruction and "
+           "question; print one per line, in their order."),
+    SWITCH("jsonl", 0, OUTPUT, CLI_SCORE, jsonl,
            "Read one JSON object with id and text per line, print one per line, in their order."),
-    SWITCH("units", 0, CLI_COMPRESS, units,
+    SWITCH("units", 0, OUTPUT, CLI_COMPRESS, units,
            "Add all units, kept or not, with their self-information to the JSON object."),
-    SWITCH("heat", 0, TEXT_IN, heat,
+    SWITCH("heat", 0, OUTPUT, TEXT_IN, heat,
            "Print a heat map instead of the result, or to standard error when the result goes to "
            "a file."),
-    TEXT("html", 0, "FILE", TEXT_IN, html, "Write the heat map as a page to FILE."),
-    SWITCH("dropped", 0, CLI_RECOVER, dropped,
+    TEXT("html", 0, "FILE", OUTPUT, TEXT_IN, html, "Write the heat map as a page to FILE."),
+    SWITCH("dropped", 0, OUTPUT, CLI_RECOVER, dropped,
            "Print one JSON object for every part that was dropped."),
-    TEXT("mark", 0, "TEXT", CLI_RECOVER, mark,
+    TEXT("mark", 0, "TEXT", OUTPUT, CLI_RECOVER, mark,
          "Print the kept text with TEXT wherever something was dropped."),
     SHAPE("layers", 0, "12", bench.layers, "Layers of the model."),
     SHAPE("width", 0, "768", bench.width, "Size of a hidden state."),
@@ -76,13 +137,13 @@ static const cli_option own_options[] = {
     SHAPE("windows", 0, "", bench.windows, "Sequences scored per repetition."),
     SHAPE("repeat", 0, "", bench.repeat, "Repetitions; the best one counts."),
     SHAPE("threads", 't', "", bench.threads, "Threads."),
-    CHOICE("color", "auto|always|never", TEXT_IN, color,
+    CHOICE("color", "auto|always|never", OUTPUT, TEXT_IN, color,
            "Colour the heat map; auto means on a terminal unless NO_COLOR is set."),
-    SWITCH("progress", 0, TEXT_IN, progress,
+    SWITCH("progress", 0, GENERAL, RUNS, progress,
            "Show a progress bar on standard error. Without this option: on a terminal."),
-    SWITCH("verbose", 'v', TEXT_IN | CLI_RECOVER, verbose, "Say more on standard error."),
-    SWITCH("help", 'h', ~0U, help, "Show the options and stop."),
-    SWITCH("version", 0, ~0U, version, "Show the version and stop."),
+    SWITCH("verbose", 'v', GENERAL, RUNS | CLI_RECOVER, verbose, "Say more on standard error."),
+    SWITCH("help", 'h', GENERAL, ~0U, help, "Show the options and stop."),
+    SWITCH("version", 0, GENERAL, ~0U, version, "Show the version and stop."),
 };
 
 #define OWN_COUNT (sizeof own_options / sizeof own_options[0])
@@ -90,6 +151,26 @@ static const cli_option own_options[] = {
 size_t cli_option_count(void)
 {
     return pith_param_count() + OWN_COUNT;
+}
+
+/* Parameters that the ranking of contexts depends on. */
+static bool is_for_ranking(const pith_param_info *param)
+{
+    static const char *const names[] = {"method",
+                                        "preset",
+                                        "mode",
+                                        "rank-method",
+                                        "condition-in-question",
+                                        "condition-compare",
+                                        "structured",
+                                        "keep-tag",
+                                        "seed"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(param->name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 cli_option cli_option_at(size_t index)
@@ -101,10 +182,28 @@ cli_option cli_option_at(size_t index)
     const pith_param_info *param = pith_param_at(index);
     return (cli_option){
         .info = *param,
-        .verbs = strcmp(param->scope, "score") == 0 ? CLI_SCORE | CLI_COMPRESS : CLI_COMPRESS,
+        .verbs = strcmp(param->scope, "score") == 0 ? RUNS
+                 : is_for_ranking(param)            ? CLI_COMPRESS | CLI_RANK
+                                                    : CLI_COMPRESS,
         .store = CLI_STORE_PARAM,
         .param = param,
     };
+}
+
+const char *cli_option_group(size_t index)
+{
+    const size_t params = pith_param_count();
+    if (index >= params) {
+        return own_options[index - params].group;
+    }
+    for (size_t i = index + 1; i-- > 0;) {
+        for (size_t k = 0; k < sizeof param_groups / sizeof param_groups[0]; k++) {
+            if (strcmp(pith_param_at(i)->name, param_groups[k].first) == 0) {
+                return param_groups[k].group;
+            }
+        }
+    }
+    return AMOUNT;
 }
 
 bool cli_option_find(unsigned verbs, const char *name, size_t size, cli_option *out)
@@ -190,6 +289,14 @@ bool cli_option_shows_no(const cli_option *option)
            (option->store == CLI_STORE_PARAM || option->offset == offsetof(cli_settings, progress));
 }
 
+bool cli_option_is_list(const cli_option *option)
+{
+    return option->info.type == PITH_PARAM_LIST;
+}
+
+/* Longer lists of choices are told in the sentence. */
+#define CHOICES_MAX 48
+
 const char *cli_option_value_name(const cli_option *option)
 {
     if (option->value_name != NULL) {
@@ -201,8 +308,9 @@ const char *cli_option_value_name(const cli_option *option)
     case PITH_PARAM_FLOAT:
         return "X";
     case PITH_PARAM_ENUM:
-        return option->info.choices;
+        return strlen(option->info.choices) <= CHOICES_MAX ? option->info.choices : "CHOICE";
     case PITH_PARAM_LIST:
+    case PITH_PARAM_TEXT:
         return "TEXT";
     case PITH_PARAM_FLAG:
     default:

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TEXT_VERBS (CLI_COMPRESS | CLI_SCORE)
+
 typedef struct parser {
     const cli_verb *verb;
     char **words;
@@ -26,7 +28,11 @@ typedef struct parser {
 void cli_settings_deinit(cli_settings *settings)
 {
     free(settings->assignments);
+    free(settings->contexts.items);
+    free(settings->operands.items);
     settings->assignments = NULL;
+    settings->contexts = (cli_words){0};
+    settings->operands = (cli_words){0};
 }
 
 /* ---- values ---------------------------------------------------------------- */
@@ -79,20 +85,42 @@ static bool read_number(const char *text, uint32_t *out)
     return true;
 }
 
+static int out_of_memory(void)
+{
+    cli_message("out of memory");
+    return pith_status_exit_code(PITH_E_MEMORY);
+}
+
+/* Room for one more than `count` items; the list is full at every power of two. NULL: no memory. */
+static void *grow(void *items, size_t count, size_t item_size)
+{
+    if ((count & (count - 1)) != 0) {
+        return items;
+    }
+    return realloc(items, (count == 0 ? 1 : 2 * count) * item_size);
+}
+
+/* An exit code. */
+static int add_word(cli_words *words, const char *word)
+{
+    const char **grown = grow(words->items, words->count, sizeof *grown);
+    if (grown == NULL) {
+        return out_of_memory();
+    }
+    words->items = grown;
+    words->items[words->count++] = word;
+    return 0;
+}
+
 /* Adds to the list of assignments. An exit code. */
 static int assign(cli_settings *settings, const cli_option *option, const char *value,
                   bool from_environment)
 {
-    const size_t count = settings->assignment_count;
-    if ((count & (count - 1)) == 0) { /* full: room is the next power of two */
-        const size_t room = count == 0 ? 1 : 2 * count;
-        cli_assignment *grown = realloc(settings->assignments, room * sizeof *grown);
-        if (grown == NULL) {
-            cli_message("out of memory");
-            return pith_status_exit_code(PITH_E_MEMORY);
-        }
-        settings->assignments = grown;
+    cli_assignment *grown = grow(settings->assignments, settings->assignment_count, sizeof *grown);
+    if (grown == NULL) {
+        return out_of_memory();
     }
+    settings->assignments = grown;
     settings->assignments[settings->assignment_count++] = (cli_assignment){
         .param = option->param, .value = value, .from_environment = from_environment};
     return 0;
@@ -122,6 +150,8 @@ static int store(parser *p, const cli_option *option, const char *value, const c
         memcpy(field, &read, sizeof read);
         break;
     }
+    case CLI_STORE_WORDS:
+        return add_word((cli_words *)(void *)field, value);
     case CLI_STORE_PARAM:
     default:
         return assign(p->settings, option, value, from_environment);
@@ -251,11 +281,12 @@ static int parse_short(parser *p, const char *word)
 static int add_operand(parser *p, const char *word)
 {
     cli_settings *settings = p->settings;
-    if (settings->operand_count >= p->verb->operands_max) {
-        return cli_usage_error(settings, "unexpected operand '%s'", word);
+    if (settings->operands.count >= p->verb->operands_max) {
+        return cli_usage_error(settings, "unexpected operand '%s'%s", word,
+                               p->verb->bit == CLI_COMPRESS ? "; more texts are given by --context"
+                                                            : "");
     }
-    settings->operands[settings->operand_count++] = word;
-    return 0;
+    return add_word(&settings->operands, word);
 }
 
 static int parse_words(parser *p)
@@ -282,25 +313,54 @@ static int parse_words(parser *p)
 
 /* ---- environment -------------------------------------------------------------- */
 
-/* A text named on the command line beats any that the environment names. */
-static bool is_beaten(const cli_option *option, bool has_input)
+/* What the command line named. */
+typedef struct named {
+    bool text;
+    bool question;
+    bool instruction;
+} named;
+
+static named what_is_named(const cli_settings *s)
 {
-    return has_input && option->store == CLI_STORE_TEXT &&
-           (option->offset == offsetof(cli_settings, input) ||
-            option->offset == offsetof(cli_settings, prompt));
+    return (named){
+        .text =
+            s->operands.count > 0 || s->input != NULL || s->prompt != NULL || s->contexts.count > 0,
+        .question = s->question != NULL || s->question_file != NULL,
+        .instruction = s->instruction != NULL || s->instruction_file != NULL,
+    };
+}
+
+/* A text named on the command line beats any that the environment names. */
+static bool is_beaten(const cli_option *option, const named *by)
+{
+    if (option->store != CLI_STORE_TEXT && option->store != CLI_STORE_WORDS) {
+        return false;
+    }
+    switch (option->offset) {
+    case offsetof(cli_settings, input):
+    case offsetof(cli_settings, prompt):
+    case offsetof(cli_settings, contexts):
+        return by->text;
+    case offsetof(cli_settings, question):
+    case offsetof(cli_settings, question_file):
+        return by->question;
+    case offsetof(cli_settings, instruction):
+    case offsetof(cli_settings, instruction_file):
+        return by->instruction;
+    default:
+        return false;
+    }
 }
 
 static int parse_environment(parser *p)
 {
-    const cli_settings *settings = p->settings;
     assert(p->given != NULL);
-    const bool has_input =
-        settings->operand_count > 0 || settings->input != NULL || settings->prompt != NULL;
+    const named by = what_is_named(p->settings);
     for (size_t i = 0; i < cli_option_count(); i++) {
         const cli_option option = cli_option_at(i);
         const bool has_default = option.info.type != PITH_PARAM_FLAG || cli_option_has_no(&option);
         if (p->given[i] || !has_default || (option.verbs & p->verb->bit) == 0 ||
-            is_beaten(&option, has_input)) {
+            is_beaten(&option, &by)) {
             continue;
         }
         char variable[96];
@@ -317,29 +377,66 @@ static int parse_environment(parser *p)
 
 /* ---- together ------------------------------------------------------------------ */
 
+static bool is_stdin(const char *path)
+{
+    return path != NULL && strcmp(path, "-") == 0;
+}
+
+/* Standard input can be read once. */
+static int check_stdin(const cli_verb *verb, const cli_settings *s)
+{
+    const char *const files[] = {s->question_file, s->instruction_file, s->response, s->original,
+                                 s->compressed};
+    const bool is_text = (verb->bit & TEXT_VERBS) != 0;
+    size_t count = is_text && (s->input == NULL ? s->prompt == NULL && s->contexts.count == 0
+                                                : is_stdin(s->input));
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        count += is_stdin(files[i]);
+    }
+    for (size_t i = 0; i < s->contexts.count; i++) {
+        count += is_stdin(s->contexts.items[i]);
+    }
+    for (size_t i = 0; !is_text && i < s->operands.count; i++) {
+        count += is_stdin(s->operands.items[i]);
+    }
+    return count < 2 ? 0 : cli_usage_error(s, "only one input can be standard input");
+}
+
+static int check_inputs(const cli_settings *s)
+{
+    if (s->prompt != NULL && s->input != NULL) {
+        return cli_usage_error(s, "one input only: --prompt and a file are both given");
+    }
+    if (s->question != NULL && s->question_file != NULL) {
+        return cli_usage_error(s, "one question only: --question and --question-file are given");
+    }
+    if (s->instruction != NULL && s->instruction_file != NULL) {
+        return cli_usage_error(
+            s, "one instruction only: --instruction and --instruction-file are given");
+    }
+    return 0;
+}
+
 /* The rules that no single option can see. */
 static int check_operands(const cli_verb *verb, cli_settings *settings)
 {
     if (settings->help == CLI_YES || settings->version == CLI_YES) {
         return 0;
     }
-    if (settings->operand_count == 1 &&
-        (verb->bit & (CLI_COMPRESS | CLI_SCORE | CLI_INSPECT)) != 0) {
+    const cli_words *operands = &settings->operands;
+    if (operands->count == 1 && (verb->bit & (TEXT_VERBS | CLI_INSPECT)) != 0) {
         if (settings->input != NULL) {
             return cli_usage_error(settings, "one input only: '%s' and '%s' are both given",
-                                   settings->input, settings->operands[0]);
+                                   settings->input, operands->items[0]);
         }
-        settings->input = settings->operands[0];
+        settings->input = operands->items[0];
     }
-    const size_t given =
-        settings->operand_count + (settings->operand_count == 0 && settings->input);
+    const size_t given = operands->count + (operands->count == 0 && settings->input);
     if (given < verb->operands_min) {
         return cli_usage_error(settings, "expected %s", verb->operands);
     }
-    if (settings->prompt != NULL && settings->input != NULL) {
-        return cli_usage_error(settings, "one input only: --prompt and a file are both given");
-    }
-    return 0;
+    const int code = check_inputs(settings);
+    return code != 0 ? code : check_stdin(verb, settings);
 }
 
 int cli_options_parse(const cli_verb *verb, int argc, char **argv, cli_settings *out)
@@ -349,8 +446,7 @@ int cli_options_parse(const cli_verb *verb, int argc, char **argv, cli_settings 
     parser p = {.verb = verb, .words = argv, .count = argc, .settings = out, .given = given};
     int code = 0;
     if (given == NULL) {
-        cli_message("out of memory");
-        code = pith_status_exit_code(PITH_E_MEMORY);
+        code = out_of_memory();
     } else {
         code = parse_words(&p);
     }

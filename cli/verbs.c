@@ -8,17 +8,26 @@
 static const cli_verb table[] = {
     {"compress", cli_run_compress, "make a prompt shorter", "[FILE|-]", 0, 1, CLI_COMPRESS, false,
      "Reads a text from FILE or standard input and writes a shorter one, made of parts of it in "
-     "their order, to standard output."},
+     "their order, to standard output. A prompt may also have an instruction, more contexts and a "
+     "question; contexts that are of no use may then be dropped as a whole."},
     {"score", cli_run_score, "print the self-information of every token", "[FILE|-]", 0, 1,
      CLI_SCORE, false,
      "Reads a text from FILE or standard input and prints, for every token of the model, how "
      "surprising it is after what precedes it."},
+    {"rank", cli_run_rank, "order contexts by what they are worth to a question", "[FILE...]", 0,
+     SIZE_MAX, CLI_RANK, false,
+     "Prints the score and the name of every context, a line each with a tab between, the best "
+     "first; larger scores are better. Without a question the contexts are ranked by themselves, "
+     "if the method can."},
     {"inspect", cli_run_inspect, "describe a GGUF file", "FILE", 1, 1, CLI_INSPECT, false,
      "Prints the metadata and the tensors of a GGUF file."},
     {"recover", cli_run_recover, "check a result against its source, show what was dropped",
-     "SOURCE RESULT", 2, 2, CLI_RECOVER, false,
+     "[SOURCE...] RESULT", 0, SIZE_MAX, CLI_RECOVER, false,
      "Reads the source text and what 'pith compress --json' made of it, builds the compressed "
-     "text again from the source and the byte ranges, and stops where the two differ."},
+     "text again from the source and the byte ranges, and stops where the two differ. Of a prompt "
+     "of several parts the same parts are to be given, contexts in the same order. With a "
+     "response of a model to the compressed text, prints the response with phrases of the source "
+     "in the place of what they were shortened to."},
     {"bench", cli_run_bench, "measure speed, start-up time and memory", "", 0, 0, CLI_BENCH, false,
      "Scores random tokens with random weights of a given shape and compares the rate with what "
      "oneDNN's matrix product reaches alone; then starts the program on a short prompt."},

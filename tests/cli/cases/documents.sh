@@ -1,6 +1,6 @@
 # what the build generates names every option, and the shells that are here can read it
 for format in man bash zsh fish; do "$PITH" generate-docs $format >$format; done
-for verb in compress score inspect recover bench; do
+for verb in compress score rank inspect recover bench; do
     for option in $("$PITH" help $verb | grep -oE '^ +(-., )?--(\[no-\])?[a-z0-9-]+' | sed 's/.*--\(\[no-\]\)\{0,1\}//'); do
         for format in bash zsh fish; do
             grep -qe "$option" $format
