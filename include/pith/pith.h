@@ -359,13 +359,14 @@ PITH_API size_t pith_result_size(const pith_result *result);
 /*
  * The ranges of the source that the text is made of, in the order of the text:
  * ascending, not touching, unless contexts were put into another order. In mode
- * "official" the release's own joiner, one space, may stand between them, and
- * U+FFFD for a character that lost a byte; in every other mode the text is
- * exactly these bytes.
+ * "pith", and of method selective in mode "paper", the text is exactly these bytes.
+ * Elsewhere the release's own joiners may stand between them (one space for
+ * selective, "\n\n" between the parts of a prompt for llmlingua), and U+FFFD for
+ * a character that lost a byte.
  */
 PITH_API const pith_range *pith_result_ranges(const pith_result *result, size_t *count);
 
-/* All units in the order of the text, kept or not. Markup tags are in no unit. */
+/* All units in the order of the source, kept or not. Markup tags are in no unit. */
 PITH_API const pith_unit *pith_result_units(const pith_result *result, size_t *count);
 
 PITH_API pith_stats pith_result_stats(const pith_result *result);

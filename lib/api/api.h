@@ -72,6 +72,7 @@ typedef struct pith__params {
     int invalid_utf8; /* 0: refuse, 1: keep */
     double rate;
     double target_tokens;
+    bool target_is_preset; /* a rate that is set afterwards counts */
     double percentile;
     double ctx_size;
     double overlap;

@@ -79,8 +79,8 @@ pith_status pith__check_text(const pith_ctx *ctx, const char *text, size_t size,
     if (ctx->params.invalid_utf8 == 1 || pith__utf8_check(text, size, &bad)) {
         return PITH_OK;
     }
-    return pith__fail_at(err, PITH_E_UTF8, bad, "byte 0x%02x at %zu is not valid UTF-8",
-                         (unsigned)(unsigned char)text[bad], bad);
+    return pith__fail_at(err, PITH_E_UTF8, bad, "byte 0x%02x is not valid UTF-8",
+                         (unsigned)(unsigned char)text[bad]);
 }
 
 pith_status pith__window_options(const pith_ctx *ctx, size_t most, pith__score_options *out,

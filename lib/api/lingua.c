@@ -308,6 +308,27 @@ static pith_status make_scores(job *j, double **out)
     return PITH_OK;
 }
 
+/* Instruction, contexts as they were ordered, question; whatever is empty stands nowhere. */
+static pith_status make_places(job *j, size_t **out)
+{
+    const pith__prompt *prompt = j->prompt;
+    size_t contexts = 0;
+    PITH__TRY(pith__arena_alloc(&j->ctx->arena, prompt->count, sizeof **out, out, j->err));
+    const size_t first = prompt->instruction != PITH__NO_PART ? 1 : 0;
+    for (size_t i = 0; i < prompt->context_count; i++) {
+        const size_t place = j->output.places[i];
+        contexts += place != SIZE_MAX;
+        (*out)[prompt->contexts[i]] = place == SIZE_MAX ? SIZE_MAX : first + place;
+    }
+    if (prompt->instruction != PITH__NO_PART) {
+        (*out)[prompt->instruction] = 0;
+    }
+    if (prompt->question != PITH__NO_PART) {
+        (*out)[prompt->question] = j->ctx->params.concate_question ? first + contexts : SIZE_MAX;
+    }
+    return PITH_OK;
+}
+
 static pith_status check(const pith_ctx *ctx, const pith__prompt *prompt, pith_error *err)
 {
     const pith__params *p = &ctx->params;
@@ -331,9 +352,11 @@ static pith_status hand_over(job *j, const pith__lm_adapter *lm, pith__outcome *
     pith_range *ranges = NULL;
     unit_list units = {NULL, 0, 0};
     double *scores = NULL;
+    size_t *places = NULL;
     PITH__TRY(make_ranges(j, &ranges));
     PITH__TRY(make_units(j, ranges, &units));
     PITH__TRY(make_scores(j, &scores));
+    PITH__TRY(make_places(j, &places));
     *out = (pith__outcome){.text = j->output.text,
                            .size = j->output.size,
                            .map = &j->all.map,
@@ -341,7 +364,9 @@ static pith_status hand_over(job *j, const pith__lm_adapter *lm, pith__outcome *
                            .range_count = j->output.piece_count,
                            .units = units.items,
                            .unit_count = units.count,
+                           .has_all_units = true,
                            .scores = scores,
+                           .places = places,
                            .stats = {.source_tokens = j->prompt->tokens,
                                      .budget_tokens = SIZE_MAX,
                                      .scored_tokens = j->output.scored,

@@ -468,7 +468,14 @@ pith_status pith__params_set(pith__params *params, const pith_allocator *mem, co
     switch (p->info.type) {
     case PITH_PARAM_INT:
     case PITH_PARAM_FLOAT:
-        return parse_number(&p->info, value, field, err);
+        PITH__TRY(parse_number(&p->info, value, field, err));
+        if (field == &params->rate && params->target_is_preset) {
+            params->target_tokens = -1.0;
+        }
+        if (field == &params->target_tokens) {
+            params->target_is_preset = false;
+        }
+        return PITH_OK;
     case PITH_PARAM_FLAG:
         return parse_flag(&p->info, value, field, err);
     case PITH_PARAM_ENUM:

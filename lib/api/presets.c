@@ -96,9 +96,11 @@ pith_status pith__params_apply_preset(pith__params *params, const pith_allocator
     if (params->preset == 0) {
         return PITH_OK;
     }
+    params->target_tokens = -1.0;
     const assignment *list = presets[params->preset - 1];
     for (size_t i = 0; i < ASSIGNMENTS_MAX && list[i].name != NULL; i++) {
         PITH__TRY(pith__params_set(params, mem, list[i].name, list[i].value, err));
     }
+    params->target_is_preset = params->target_tokens >= 0.0;
     return PITH_OK;
 }

@@ -186,6 +186,7 @@ typedef struct pith__outcome {
     size_t range_count;
     const pith_unit *units;
     size_t unit_count;
+    bool has_all_units;   /* also those of parts that were dropped whole */
     const double *scores; /* (parts) of the ranker, or NULL */
     const size_t *places; /* (parts) place in the output, SIZE_MAX: dropped; NULL: as given */
     pith_stats stats;     /* but for kept_tokens and the numbers of units */

@@ -87,7 +87,7 @@ static pith_status map_units(const pith__prompt *prompt, const pith__outcome *o,
     }
     for (size_t i = 0; o->places != NULL && i < prompt->count; i++) {
         const pith__reading *part = &prompt->parts[i];
-        if (o->places[i] == SIZE_MAX && part->end > part->start) {
+        if (o->places[i] == SIZE_MAX && part->end > part->start && !o->has_all_units) {
             const pith_unit whole = {.start = part->start, .end = part->end, .nats = NAN};
             PITH__TRY(append_unit(r, &whole, err));
         }

@@ -556,6 +556,54 @@ static pith_status drop_repeated(job *j, const pith__source *clean)
     return found ? select_budget(j, clean) : PITH_OK;
 }
 
+/* Drops the units between places `left` and `left` + 1; false if none was kept. */
+static bool drop_joiner(job *j, size_t left)
+{
+    const size_t start = j->work.places[left].end;
+    const size_t end = j->work.places[left + 1].start;
+    bool found = false;
+    for (size_t i = 0; i < j->units.count; i++) {
+        pith_unit *unit = &j->units.items[i];
+        if (unit->start >= start && unit->end <= end) {
+            found = found || unit->kept;
+            unit->kept = false;
+        }
+    }
+    return found;
+}
+
+static bool is_place_kept(const job *j, size_t place)
+{
+    const pith__place *p = &j->work.places[place];
+    for (size_t i = 0; i < j->kept.range_count; i++) {
+        if (j->kept.ranges[i].start < p->end && j->kept.ranges[i].end > p->start) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An empty line stands between two parts of which something is left, not before or after them all. */
+static pith_status drop_loose_joiners(job *j, const pith__source *clean)
+{
+    const size_t count = j->work.place_count;
+    size_t first = 0;
+    size_t last = count;
+    bool found = false;
+    while (first < count && !is_place_kept(j, first)) {
+        first++;
+    }
+    while (last > first && !is_place_kept(j, last - 1)) {
+        last--;
+    }
+    for (size_t i = 0; i + 1 < count; i++) {
+        if (i < first || i + 1 >= last) {
+            found = drop_joiner(j, i) || found;
+        }
+    }
+    return found ? pith__kept_render(clean, &j->units, &j->ctx->arena, &j->kept, j->err) : PITH_OK;
+}
+
 static pith_status select_units(job *j, const pith__source *clean)
 {
     const pith__params *p = &j->ctx->params;
@@ -576,7 +624,8 @@ static pith_status select_units(job *j, const pith__source *clean)
                                    .room = room_for_contexts(j)};
     PITH__TRY(pith__keys_build(j->ctx, &keys, &j->units, j->err));
     PITH__TRY(select_budget(j, clean));
-    return p->drop_consecutive ? drop_repeated(j, clean) : PITH_OK;
+    PITH__TRY(p->drop_consecutive ? drop_repeated(j, clean) : PITH_OK);
+    return drop_loose_joiners(j, clean);
 }
 
 /* ---- all of it -------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include "hard/hard_internal.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Neighbours that decide what a unit costs: more bytes on each side than the merges of a word see. */
 #define WINDOW_BYTES ((size_t)64)
@@ -19,6 +20,10 @@
 /* Lower-ranked units tried per round, and rounds. A round ends with at least one full count. */
 #define FILL_TRIES  64
 #define FILL_ROUNDS 4
+
+/* Tokens that are worth a new search behind a unit that does not fit, and how often. */
+#define PASS_ROOM  ((size_t)32)
+#define PASS_TRIES 64
 
 typedef struct search {
     const pith__source *source;
@@ -88,14 +93,13 @@ static size_t interpolate(const search *s, size_t low, size_t high, double share
 }
 
 /*
- * Leaves the longest prefix that fits in place, *count being what it counts. Prefix 0 counts
+ * Leaves the longest prefix that fits in place, *count being what it counts. Prefix `low` counts
  * *count and fits; prefix `high` counts `high_count` and does not. Guesses by interpolation, and
  * halves whenever a guess has not: a handful of counts as a rule, 2 log2(n) at worst.
  */
-static pith_status find_prefix(search *s, size_t high, size_t high_count, size_t *count,
+static pith_status find_prefix(search *s, size_t low, size_t high, size_t high_count, size_t *count,
                                pith_error *err)
 {
-    size_t low = 0;
     bool halve = false;
     while (high - low > 1) {
         const size_t width = high - low;
@@ -114,6 +118,35 @@ static pith_status find_prefix(search *s, size_t high, size_t high_count, size_t
         halve = !halve && high - low > width / 2;
     }
     keep_prefix(s, low);
+    return PITH_OK;
+}
+
+/*
+ * A prefix ends at the first unit that does not fit, and a large one (a table, a block of code)
+ * would end it far below the budget: such units are passed over, and the search goes on behind
+ * them. What is then still free is for fill_room().
+ */
+static pith_status pass_over(search *s, size_t *count, pith_error *err)
+{
+    for (int tries = 0; tries < PASS_TRIES && s->budget - *count > PASS_ROOM; tries++) {
+        if (s->prefix + 1 >= s->ranked_count) {
+            break;
+        }
+        const pith__ranked large = s->ranked[s->prefix];
+        memmove(&s->ranked[s->prefix], &s->ranked[s->prefix + 1],
+                (s->ranked_count - s->prefix - 1) * sizeof *s->ranked);
+        s->ranked[s->ranked_count - 1] = large;
+        const size_t low = s->prefix;
+        keep_prefix(s, s->ranked_count - 1);
+        size_t rest = 0;
+        PITH__TRY(count_kept(s, &rest, err));
+        if (rest <= s->budget) { /* all but the large ones */
+            *count = rest;
+            break;
+        }
+        keep_prefix(s, low);
+        PITH__TRY(find_prefix(s, low, s->ranked_count - 1, rest, count, err));
+    }
     return PITH_OK;
 }
 
@@ -254,7 +287,8 @@ static pith_status choose(search *s, size_t *count, pith_error *err)
                           "the units with protected text take %zu tokens, the budget is %zu",
                           *count, s->budget);
     }
-    PITH__TRY(find_prefix(s, s->ranked_count, full_count, count, err));
+    PITH__TRY(find_prefix(s, 0, s->ranked_count, full_count, count, err));
+    PITH__TRY(pass_over(s, count, err));
     return fill_room(s, full_count, count, err);
 }
 

@@ -210,18 +210,20 @@ static pith_status make_room(itpc *t, size_t end, pith_error *err)
 {
     const pith__lm *lm = t->lm;
     const size_t over = end - lm->context;
-    const size_t sinks = least(SINKS + t->input->start, lm->context);
-    if (sinks + over > lm->length(lm->user, t->main.id)) {
+    const size_t held = lm->length(lm->user, t->main.id);
+    if (over > held) {
         return no_room(t, err);
     }
+    const size_t most = least(SINKS + t->input->start, lm->context);
+    const size_t sinks = least(most, held - over); /* where the release would end with an error */
     lm->remove(lm->user, t->main.id, sinks, sinks + over);
     if (t->input->compare) {
-        const size_t held = lm->length(lm->user, t->alone.id);
-        if (over > held) {
+        const size_t alone = lm->length(lm->user, t->alone.id);
+        const size_t wanted = t->rules->sinks_alike ? sinks : sinks - least(sinks, t->alone.shift);
+        if (over > alone) {
             return no_room(t, err);
         }
-        const size_t wanted = t->rules->sinks_alike ? sinks : sinks - t->alone.shift;
-        const size_t start = least(wanted, held - over);
+        const size_t start = least(wanted, alone - over);
         lm->remove(lm->user, t->alone.id, start, start + over);
     }
     gather(t, over);

@@ -549,6 +549,21 @@ static pith_status find_borders(const pipeline *p, bool **ends, bool **joined, p
     return PITH_OK;
 }
 
+/* Tokens that share a character have the largest of their rates: what is not to be compressed wins. */
+static void join_rates(const bool *joined, size_t count, double *rates)
+{
+    for (size_t i = 0; i < count && joined != NULL;) {
+        double largest = rates[i];
+        size_t last = i + 1;
+        for (; last < count && joined[last]; last++) {
+            largest = rates[last] > largest ? rates[last] : largest;
+        }
+        for (; i < last; i++) {
+            rates[i] = largest;
+        }
+    }
+}
+
 static pith_status schedule_tokens(pipeline *p, const bool *ends, const bool *joined,
                                    pith__schedule *schedule, pith_error *err)
 {
@@ -567,6 +582,7 @@ static pith_status schedule_tokens(pipeline *p, const bool *ends, const bool *jo
         count_bytes(w, bounds);
     }
     pith__schedule_rates(rated, rated_count, bounds, count, rates);
+    join_rates(joined == NULL ? NULL : joined + w->start, count, rates);
     const pith__schedule_input input = {.rates = rates,
                                         .ends = ends == NULL ? NULL : ends + w->start,
                                         .joined = joined == NULL ? NULL : joined + w->start,

@@ -44,7 +44,10 @@ static bool is_space(char byte)
 
 static char to_lower(char byte)
 {
-    return byte >= 'A' && byte <= 'Z' ? (char)(byte | 0x20) : byte;
+    if (byte >= 'A' && byte <= 'Z') {
+        return (char)(byte | 0x20);
+    }
+    return byte;
 }
 
 static bool starts_with(const stripper *s, size_t at, const char *prefix)
@@ -172,6 +175,9 @@ static pith_status read_attribute(const stripper *s, size_t *at, tag *found)
     }
     const size_t value = skip_space(s, equals + 1);
     *at = skip_item(s, value);
+    if (*at == s->size) {
+        return PITH_OK; /* the tag has no end, which is said of all of it */
+    }
     return is_rate ? read_rate(s, value, *at, found) : read_compress(s, value, *at, found);
 }
 

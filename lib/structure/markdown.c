@@ -64,7 +64,10 @@ static bool is_digit(char byte)
 
 static char to_lower(char byte)
 {
-    return byte >= 'A' && byte <= 'Z' ? (char)(byte | 0x20) : byte;
+    if (byte >= 'A' && byte <= 'Z') {
+        return (char)(byte | 0x20);
+    }
+    return byte;
 }
 
 static bool is_alpha(char byte)
@@ -191,13 +194,13 @@ pith__line_prefix pith__markdown_prefix(const char *text, size_t start, size_t e
 
 /* ---- paragraphs ------------------------------------------------------------------------------------ */
 
-/* Ends the paragraph before `end`; the next one begins at `next`. */
-static pith_status end_paragraph(blocks *b, size_t end, size_t next)
+/* Ends the paragraph before `stop`; the next one begins at `next`. */
+static pith_status end_paragraph(blocks *b, size_t stop, size_t next)
 {
     const size_t start = b->paragraph;
     b->paragraph = next;
     b->lines = 0;
-    return start < end ? pith__markdown_inline(&b->md, start, end) : PITH_OK;
+    return start < stop ? pith__markdown_inline(&b->md, start, stop) : PITH_OK;
 }
 
 static pith_status push_atom(blocks *b, size_t start, size_t end)

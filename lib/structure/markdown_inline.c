@@ -153,7 +153,10 @@ static size_t skip_title(const char *text, size_t at, size_t end)
     if (at == end || !is_one_of(text[at], "\"'(")) {
         return at;
     }
-    const char close = text[at] == '(' ? ')' : text[at];
+    char close = text[at];
+    if (close == '(') {
+        close = ')';
+    }
     for (size_t i = at + 1; i < end; i++) {
         if (is_escape(text, i, end)) {
             i++;
@@ -382,9 +385,54 @@ static pith_status join_prefix(joiner *j, size_t *at)
     return partner - prefix.start > 1 ? join(j, prefix.start, partner, false) : PITH_OK;
 }
 
+/* What stands beside a run of markers. */
+typedef enum side { SIDE_SPACE = 0, SIDE_PUNCTUATION, SIDE_WORD } side;
+
+static side classify(uint32_t code_point)
+{
+    static const struct {
+        uint32_t first;
+        uint32_t last;
+    } punctuation[] = {{'!', '/'},       {':', '@'},       {'[', '`'},       {'{', '~'},
+                       {0xa1, 0xa9},     {0xab, 0xb1},     {0xb6, 0xb8},     {0xbb, 0xbf},
+                       {0x2010, 0x2027}, {0x2030, 0x205e}, {0x3001, 0x3003}, {0x3008, 0x301f},
+                       {0xff01, 0xff0f}, {0xff1a, 0xff20}, {0xff3b, 0xff40}, {0xff5b, 0xff65}};
+    for (size_t i = 0; i < sizeof punctuation / sizeof punctuation[0]; i++) {
+        if (code_point >= punctuation[i].first && code_point <= punctuation[i].last) {
+            return SIDE_PUNCTUATION;
+        }
+    }
+    return SIDE_WORD;
+}
+
+/* What ends at `at`, `word` being where that begins, or NOWHERE. */
+static side look_back(const joiner *j, size_t at, size_t word)
+{
+    const pith__markdown *md = j->md;
+    uint32_t code_point = 0;
+    if (word == NOWHERE) {
+        return SIDE_SPACE;
+    }
+    (void)pith__utf8_decode_before(md->text, md->size, at, &code_point);
+    const bool is_atom = j->next_atom > 0 && md->atoms.items[j->next_atom - 1].end == at;
+    return is_atom ? SIDE_WORD : classify(code_point);
+}
+
+static side look_ahead(const joiner *j, size_t at)
+{
+    const pith__markdown *md = j->md;
+    uint32_t code_point = 0;
+    if (at == md->size || is_space(md->text[at])) {
+        return SIDE_SPACE;
+    }
+    (void)pith__utf8_decode(md->text, md->size, at, &code_point);
+    return at == atom_start(j) ? SIDE_WORD : classify(code_point);
+}
+
 /*
  * A run of markers at *at, or a word; *word is where the word begins that ends at *at, or NOWHERE.
- * What a run touches on either side is joined with it.
+ * A run is joined with the word after it if it may open emphasis by the rules of CommonMark, and
+ * with the one before it if it may close some.
  */
 static pith_status join_run(joiner *j, size_t *at, size_t *word)
 {
@@ -395,11 +443,15 @@ static pith_status join_run(joiner *j, size_t *at, size_t *word)
         *word = start;
         return PITH_OK;
     }
-    const size_t from = *word == NOWHERE ? start : *word;
-    const size_t to = skip_partner(j, run);
+    const side before = look_back(j, start, *word);
+    const side after = look_ahead(j, run);
+    const bool opens = after != SIDE_SPACE && (after == SIDE_WORD || before != SIDE_WORD);
+    const bool closes = before != SIDE_SPACE && (before == SIDE_WORD || after != SIDE_WORD);
+    const size_t from = closes ? *word : start;
+    const size_t to = opens ? skip_partner(j, run) : run;
     *at = run;
     *word = NOWHERE;
-    return from < start || to > run ? join(j, from, to, false) : PITH_OK;
+    return opens || closes ? join(j, from, to, false) : PITH_OK;
 }
 
 pith_status pith__markdown_join(const pith__markdown *md, pith__structure *out)

@@ -72,7 +72,8 @@ typedef struct pith__structure {
     /*
      * Not to be cut, but no better than other text: the escapes in segments of JSON ("\n", a
      * surrogate pair); in Markdown, list and quote markers with the first word, "*" and "_" with
-     * the words they touch. Ascending, disjoint, also from the atoms, not empty, at most 256 bytes.
+     * the word they open or close on. Ascending, disjoint, also from the atoms, not empty, at
+     * most 256 bytes.
      */
     pith__spans joined;
 } pith__structure;

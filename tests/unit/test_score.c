@@ -570,7 +570,7 @@ static void extend_in_pieces(pith__stream *stream, const uint32_t *ids, size_t c
 static void compare_pieces(const char *name, pith_precision precision, size_t longest,
                            uint64_t *seed, double *largest, double *mean)
 {
-    enum { COUNT = 500 };
+    enum { COUNT = 448 };
     fixture f = {0};
     float nats[COUNT];
     fixture_open(&f, name, precision, 1);
@@ -627,8 +627,12 @@ static void pieces_give_what_one_pass_gives(void **state)
     }
     print_message("pieces against one pass, int8: %.1e at most, %.1e on average\n", worst,
                   worst_mean);
-    assert_true(worst < 0.2);
-    assert_true(worst_mean < 0.01);
+    assert_true(worst < 0.3);
+    assert_true(worst_mean < 0.02); /* that of int8 against f32 is 0.025 */
+    double largest = 0.0;
+    double mean = 0.0;
+    compare_pieces("boot-ckpt", PITH_PRECISION_INT8, 128, NULL, &largest, &mean);
+    assert_true(largest == 0.0); /* cut as attention cuts by itself */
 }
 
 /* The same steps after truncation give the same bytes as in a stream that saw nothing else. */

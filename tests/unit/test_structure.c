@@ -49,7 +49,10 @@ static const char *stretches(const char *text, const pith__segments *segments)
         const pith__segment *s = &segments->items[i];
         append(line, sizeof line, text, s->start, s->end);
         if (!isnan(s->rate)) {
-            (void)snprintf(line + strlen(line), sizeof line - strlen(line), "@%g", s->rate);
+            char rate[32];
+            (void)snprintf(rate, sizeof rate, "@%g", s->rate);
+            assert_true(strlen(line) + strlen(rate) < sizeof line);
+            memcpy(line + strlen(line), rate, strlen(rate) + 1);
         }
     }
     return line;
@@ -202,6 +205,9 @@ static void test_json_grammar(void **state)
     assert_refused("[1] x", &json, 4);
     assert_refused("// no\n{}", &json, 0);
     assert_refused("{} {}", &json, 3);
+    size_t offset = 0;
+    assert_status(read_status("1\0", 2, &json, &offset), PITH_E_SYNTAX);
+    assert_int_equal(offset, 1);
 }
 
 static void test_json_depth(void **state)
@@ -396,7 +402,7 @@ static void mutate(document *d, uint64_t *seed)
     static const char bytes[] = "{}[],:\"\\ \n\t0123456789-+.eEtfnulau/x\x01\x7f\x80\xc3\xff";
     for (size_t i = 1 + test_random_below(seed, 2); i > 0 && d->size > 0; i--) {
         const size_t at = test_random_below(seed, d->size);
-        const char byte = bytes[test_random_below(seed, sizeof bytes)]; /* NUL among them */
+        const char byte = bytes[test_random_below(seed, sizeof bytes - 1)];
         switch (test_random_below(seed, 3)) {
         case 0:
             d->text[at] = byte;
@@ -415,7 +421,10 @@ static void mutate(document *d, uint64_t *seed)
     }
 }
 
-/* What jansson says: 1 valid, 0 not, -1 where it is stricter than the grammar. */
+/*
+ * What jansson says: 1 valid, 0 not, -1 where it is stricter than the grammar. No NUL may be
+ * tried: it overlooks one after a number.
+ */
 static int judge(const char *text, size_t size)
 {
     json_error_t error;
@@ -736,8 +745,8 @@ static void test_markdown_joined(void **state)
                     "- one|* three|+ four|12. five|3) six");
     assert_markdown("- [ ] one\n- [x] two\n> > three\n> - four\n", "",
                     "- [ ] one|- [x] two|> > three|> - four");
-    assert_markdown("a **b** *c d* __e f g__ ~~h~~ ~i", "", "**b**|*c|d*|__e|g__|~~h~~");
-    assert_markdown("2 * 3 ** 4, a_b (*c*): \\*d\\* ***", "", "a_b|(*c*):");
+    assert_markdown("a **b**, *c d* __e f g__ ~~h~~ ~i", "", "**b**|*c|d*|__e|g__|~~h~~");
+    assert_markdown("2 * 3 ** 4, a_b (*c*): \\*d\\* ***", "", "a_b|*c*");
     assert_markdown("- **Note:** a\n", "", "- **Note:**");
     assert_markdown("- `a` b\n**[c](d)** e `f`_g_\n", "- `a`|**[c](d)**|`f`_g_", "");
     assert_markdown("[^a]: note\n1990. -x\n-y\n-\n", "", "[^a]: note|1990. -x");
@@ -995,6 +1004,8 @@ static void test_lingua_tags_bad(void **state)
     assert_tags_refused("<llmlingua, compress=True compress=True>a</llmlingua>", 35);
     assert_tags_refused("<llmlingua, rate=0.5", 0);
     assert_tags_refused("x <llmlingua", 2);
+    assert_tags_refused("x <llmlingua, rate=", 2);
+    assert_tags_refused("x <llmlingua, compress", 14);
     assert_tags_refused("<llmlingua =>a</llmlingua>", 11);
 }
 
@@ -1133,7 +1144,8 @@ static void test_patterns_numbers(void **state)
     assert_pattern("phone", "+49 30 1234567, (212) 555-0199, 212-555-0199, +1-800-555-0199",
                    "+49 30 1234567|(212) 555-0199|212-555-0199|+1-800-555-0199");
     assert_pattern("phone", "13812345678 or 030/1234567", "13812345678|030/1234567");
-    assert_pattern("phone", "2024-01-31, 1234567890123, 12.5, 555, +5", "");
+    assert_pattern("phone", "2024-01-31, 1234567890123, 12.5, 555, +5, +00000012, 0000-20170814",
+                   "");
     assert_pattern("version", "v2 and v1.2.3, 1.2.3-rc.1, version 2.1, 10.0.0.1, 1.0.0rc2",
                    "v2|v1.2.3|1.2.3-rc.1|version 2.1|10.0.0.1|1.0.0rc2");
     assert_pattern("version", "1.5 and 3, x1.2.3, versions of 2, 1,000.5", "");
@@ -1144,8 +1156,10 @@ static void test_patterns_times(void **state)
     (void)state;
     assert_pattern("date", "2024-01-31, 2024/1/5, 31.12.2024, 1/2/24 and 01/31/2024.",
                    "2024-01-31|2024/1/5|31.12.2024|1/2/24|01/31/2024");
-    assert_pattern("date", "31 January 2024, Jan 5, 2024, May 3rd, 1st of March and Sept. 2020",
-                   "31 January 2024|Jan 5, 2024|May 3rd|1st of March|Sept. 2020");
+    assert_pattern(
+        "date",
+        "31 January 2024, Jan 5, 2024, May 3rd, 1st of March and Sept. 2020. In May. On 4 May.",
+        "31 January 2024|Jan 5, 2024|May 3rd|1st of March|Sept. 2020|4 May");
     assert_pattern("date", "2024-01-31T12:30:00Z and 2024\345\271\2641\346\234\2103\346\227\245",
                    "2024-01-31T12:30:00Z|2024\345\271\2641\346\234\2103\346\227\245");
     assert_pattern("date", "2024-13-01, 1-2, 3/4, 1.2.3, may 5, Mayor 5, 12345-01-01", "");
@@ -1163,7 +1177,7 @@ static void test_patterns_words(void **state)
                    "[1]|[2, 4-6]|(Smith, 2020)|(see Lee et al., 2019a; Wu 2018)");
     assert_pattern("citation", "Smith et al. (2020), Lee and Wu (2019) \\citep[p. 3]{a,b} [@key]",
                    "Smith et al. (2020)|Lee and Wu (2019)|\\citep[p. 3]{a,b}|[@key]");
-    assert_pattern("citation", "[x], (in 2020), (Smith), [1], a[ 2 ]", "[1]");
+    assert_pattern("citation", "[x], (in 2020), (Smith), [1], a[ 2 ], (FM 1103)", "[1]");
     assert_pattern("quoted", "he said \"no way\", \342\200\234yes\342\200\235 and 'it's so'.",
                    "\"no way\"|\342\200\234yes\342\200\235|'it's so'");
     assert_pattern("quoted",
@@ -1198,7 +1212,7 @@ static void test_patterns_long(void **state)
         "a-",     "Dr. ",      "of the ", "v1.",
         "May 1 ", "A of the ", "0-0-0-",
     };
-    const size_t size = (size_t)1 << 17;
+    const size_t size = (size_t)1 << 15;
     char *text = malloc(size);
     assert_non_null(text);
     for (size_t p = 0; p < pith__pattern_count(); p++) {
