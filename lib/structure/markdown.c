@@ -500,10 +500,14 @@ static pith_status close_block(blocks *b, size_t end)
     return push_atom(b, b->block, end);
 }
 
-/* Two items with nothing but their own text between them are evidence. */
+/*
+ * Two items with nothing but their own text between them are evidence, unless they look like the
+ * lines of this comment: programs are not Markdown.
+ */
 static void note_list(blocks *b, const line *l)
 {
-    if (l->prefix.list != 0) {
+    const bool is_comment = l->prefix.list == '*' && l->prefix.indent % 2 == 1;
+    if (l->prefix.list != 0 && !is_comment) {
         b->md.is_evident = b->md.is_evident || b->list == l->prefix.list;
         b->list = l->prefix.list;
     } else if (b->lines == 0 && l->prefix.indent == 0) {

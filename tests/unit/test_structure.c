@@ -770,6 +770,8 @@ static void test_formats(void **state)
     assert_format("1. a\n   more\n\n2. b\n", PITH__FORMAT_MARKDOWN);
     assert_format("- a\n\nText between.\n\n- b\n", PITH__FORMAT_TEXT);
     assert_format("- a\n* b\n", PITH__FORMAT_TEXT);
+    assert_format("/*\n * a\n * b\n */\n", PITH__FORMAT_TEXT);
+    assert_format("* a\n* b\n", PITH__FORMAT_MARKDOWN);
     assert_format("see [this](that)", PITH__FORMAT_MARKDOWN);
     assert_format("see [1] and [2][3]", PITH__FORMAT_TEXT);
     assert_format("[1] is not JSON", PITH__FORMAT_TEXT);
