@@ -292,7 +292,12 @@ static pith_status use_tags(const pith_allocator *mem, pith__reading *part, cons
             map_forward(&s->keep.map, tagged->items[i].end), tagged->items[i].rate, err));
     }
     part->is_local = true;
-    part->has_uncompressed = s->lingua.fixed.count > 0;
+    for (size_t i = 0; i < s->lingua.fixed.count; i++) { /* not the line breaks between tags */
+        const pith__span *fixed = &s->lingua.fixed.items[i];
+        const unsigned shape =
+            pith__text_shape(s->lingua.text + fixed->start, fixed->end - fixed->start, false);
+        part->has_uncompressed = part->has_uncompressed || (shape & PITH__SHAPE_WORD) != 0;
+    }
     return PITH_OK;
 }
 
@@ -334,6 +339,13 @@ static pith_status use_structure(pith_ctx *ctx, pith__reading *part, pith_error 
                                   ? mine.offset
                                   : pith__text_map_start(&part->map, mine.offset);
         return pith__fail_at(err, status, offset, "%s", mine.message);
+    }
+    for (size_t i = 0; i < structure.atoms.count; i++) {
+        /* the line break behind it is a gap like any other, so that an empty line survives */
+        pith__span *atom = &structure.atoms.items[i];
+        while (atom->end - atom->start > 1 && strchr("\r\n", part->text[atom->end - 1]) != NULL) {
+            atom->end--;
+        }
     }
     part->segments = structure.segments;
     part->atoms = structure.atoms;

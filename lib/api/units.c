@@ -8,6 +8,9 @@
 #include <math.h>
 #include <string.h>
 
+/* The largest share of the budget that a piece of structure may take. */
+#define ATOM_SHARE 0.5
+
 typedef struct job {
     pith_ctx *ctx;
     pith_allocator mem; /* the arena as an allocator */
@@ -218,6 +221,26 @@ static pith_status choose_contexts(job *j)
         put(j, prompt->question, 1.0);
     }
     return PITH_OK;
+}
+
+/*
+ * A table or a block of code that would take most of the budget by itself is better shortened
+ * line by line than lost.
+ */
+static void release_large_atoms(job *j)
+{
+    pith__spans *atoms = &j->work.atoms;
+    const double tokens_per_byte =
+        j->prompt->size > 0 ? (double)j->prompt->tokens / (double)j->prompt->size : 0.0;
+    size_t count = 0;
+    for (size_t i = 0; i < atoms->count; i++) {
+        const double tokens =
+            (double)(atoms->items[i].end - atoms->items[i].start) * tokens_per_byte;
+        if (tokens <= ATOM_SHARE * (double)j->budget) {
+            atoms->items[count++] = atoms->items[i];
+        }
+    }
+    atoms->count = count;
 }
 
 /* ---- units ------------------------------------------------------------------------------------------ */
@@ -637,6 +660,7 @@ static pith_status run(job *j)
     PITH__TRY(find_budget(j));
     PITH__TRY(choose_contexts(j));
     PITH__TRY(pith__work_build(j->ctx, j->prompt, j->order, j->rates, j->count, &j->work, j->err));
+    release_large_atoms(j);
     PITH__TRY(score_units(j, &clean));
     PITH__TRY(select_units(j, &clean));
     if (p->mode != PITH__MODE_PITH || p->percentile >= 0.0) {

@@ -1,14 +1,16 @@
 /*
  * focus.c: what of a text speaks of a question, from words alone.
  *
- *     key = S + 2 D + 0.3 P + 0.5 T + 0.05 min(nats, 20) / 10 - 0.05 [no word]
+ *     key = S + 2 D + 0.4 T + 0.15 P + 0.25 K + 0.002 min(nats, 20) - 0.05 [no word]
  *
  * S  BM25 of the sentence for the question, as a share of the best sentence's
  * D  relevance of the document, 0..1
+ * T  1 if the question asks for a name, a number or a date and the sentence holds one
  * P  nearness: sum over the question's terms of idf * exp(-tokens between / 8), to the nearest
  *    place of the term in the same document, as a share of the best unit's
- * T  1 if the question asks for a name, a number or a date and the unit holds one
+ * K  1 if the unit itself holds what the question asks for
  *
+ * The first three choose sentences, the others what goes first of a sentence that does not fit.
  * A small model's own judgement (perplexity of the question given the document, contrastive
  * perplexity) was measured beside it and adds nothing at five million parameters; see
  * docs/llmlingua.md.
@@ -20,9 +22,10 @@
 #include <string.h>
 
 #define DOCUMENT_WEIGHT 2.0
-#define NEAR_WEIGHT     0.3
-#define KIND_WEIGHT     0.5
-#define NATS_WEIGHT     0.005
+#define SENTENCE_KIND   0.4
+#define NEAR_WEIGHT     0.15
+#define UNIT_KIND       0.25
+#define NATS_WEIGHT     0.002
 #define NATS_MOST       20.0
 #define NO_WORD_MALUS   0.05
 #define NEAR_TOKENS     8.0
@@ -40,6 +43,7 @@ typedef struct focus {
     double *idf;                 /* (question.count) over sentences */
     bool *holds;                 /* (units, question.count) the unit holds the term */
     bool *of_kind;               /* (units) */
+    bool *sentence_of_kind;      /* (sentences) one of its units is */
     pith_error *err;
 } focus;
 
@@ -158,6 +162,8 @@ static pith_status read_units(focus *f, kind wanted)
     const size_t terms_count = f->question.count;
     PITH__TRY(
         pith__arena_alloc_zero(f->arena, in->unit_count, sizeof *f->of_kind, &f->of_kind, f->err));
+    PITH__TRY(pith__arena_alloc_zero(f->arena, in->sentence_count, sizeof *f->sentence_of_kind,
+                                     &f->sentence_of_kind, f->err));
     PITH__TRY(pith__arena_alloc_zero(f->arena, in->unit_count, terms_count * sizeof *f->holds + 1,
                                      &f->holds, f->err));
     for (size_t i = 0; i < in->unit_count; i++) {
@@ -177,6 +183,9 @@ static pith_status read_units(focus *f, kind wanted)
         }
         pith__arena_restore(f->arena, mark);
         PITH__TRY(status);
+        if (in->units[i].sentence != SIZE_MAX && f->of_kind[i]) {
+            f->sentence_of_kind[in->units[i].sentence] = true;
+        }
     }
     return PITH_OK;
 }
@@ -314,8 +323,10 @@ static pith_status find_keys(focus *f, const pith__lm *lm, float *keys)
         const double nats = isnan(unit->nats) ? 0.0 : fmin((double)unit->nats, NATS_MOST);
         keys[i] = (float)(scores[unit->sentence] +
                           DOCUMENT_WEIGHT * in->documents[in->sentences[unit->sentence].document] +
-                          NEAR_WEIGHT * near[i] + (f->of_kind[i] ? KIND_WEIGHT : 0.0) +
-                          NATS_WEIGHT * nats - (has_word ? 0.0 : NO_WORD_MALUS));
+                          NEAR_WEIGHT * near[i] +
+                          (f->sentence_of_kind[unit->sentence] ? SENTENCE_KIND : 0.0) +
+                          (f->of_kind[i] ? UNIT_KIND : 0.0) + NATS_WEIGHT * nats -
+                          (has_word ? 0.0 : NO_WORD_MALUS));
     }
     return PITH_OK;
 }

@@ -295,7 +295,7 @@ PITH_NODISCARD pith_status pith__lingua_iterate(const pith__lm *lm, unsigned str
                                                 pith__arena *arena, float *nats, pith_error *err);
 
 /*
- * Raises texts whose title (a short first line) is named in one of the best texts, by 0.7 of its
+ * Raises texts whose title (a short first line) is named in one of the best texts, by half of its
  * score: the second step of questions in two steps. For scores that are 0 where nothing fits, as
  * those of BM25. `texts` and `ranking` as of pith__lingua_rank(). Fails with E_MEMORY.
  */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* What a document gains from one that names it, as a share of that one's score. */
-#define LINK_SHARE 0.7
+#define LINK_SHARE 0.5
 
 /* How many of the best documents are read for names, and the longest title. */
 #define LINK_SOURCES   ((size_t)8)
