@@ -20,3 +20,7 @@ fi
 "$build/cli/pith" bench
 "$build/bench/pith_startup" 21 "$build/cli/pith" "$build/bench/gemm_once"
 "$build/bench/pith_agreement" "$text"
+if command -v python3 >/dev/null; then
+    echo
+    python3 "$root/bench/modes.py" --program "$build/cli/pith"
+fi
