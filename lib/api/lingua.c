@@ -56,12 +56,17 @@ static pith__rank_method read_rank_method(const pith__params *p, bool has_questi
     return is_long(p) ? PITH__RANK_LONGLLMLINGUA : PITH__RANK_LLMLINGUA;
 }
 
-static pith__budget_change read_context_budget(const pith__params *p)
+/* Perplexity says little about which context will be asked for, so without a question mode pith
+ * drops only what would be shortened to less than a quarter. */
+static pith__budget_change read_context_budget(const pith__params *p, bool has_question)
 {
     static const pith__budget_change by_mode[] = {[PITH__MODE_PITH] = {'*', 2.0},
                                                   [PITH__MODE_PAPER] = {'*', 2.0},
                                                   [PITH__MODE_OFFICIAL] = {'+', 100.0}};
     pith__budget_change change = by_mode[p->mode];
+    if (p->mode == PITH__MODE_PITH && !has_question) {
+        change.value = 4.0;
+    }
     if (p->context_budget[0] != '\0') {
         (void)pith__params_budget_change(p->context_budget, &change); /* checked when it was set */
     }
@@ -106,7 +111,7 @@ pith_status pith__lingua_read_options(pith_ctx *ctx, bool has_question, pith__li
         .keep_last_sentence = (size_t)p->keep_last_sentence,
         .keep_sentence_number = (size_t)p->keep_sentence_number,
         .high_priority_bonus = p->high_priority_bonus,
-        .context_budget = read_context_budget(p),
+        .context_budget = read_context_budget(p, has_question),
         .token_budget_ratio = p->token_budget_ratio,
         .reorder_context = p->reorder_context == 0 ? PITH__REORDER_ORIGINAL
                                                    : (pith__reorder)(p->reorder_context - 1),
