@@ -174,7 +174,8 @@ static pith_status make_prompt(job *j)
         const size_t index = prompt->contexts[i];
         const pith__reading *part = &prompt->parts[index];
         contexts[i].clean = (pith__lingua_text){part->text, part->size};
-        contexts[i].tagged = pith__prompt_text(prompt, index);
+        contexts[i].tagged =
+            (pith__lingua_text){prompt->source + part->start, part->end - part->start};
         j->parts.structured = j->parts.structured || part->is_local;
     }
     for (size_t i = 0; i < prompt->context_count && j->parts.structured; i++) {
@@ -410,8 +411,7 @@ pith_status pith__rank_contexts(pith_ctx *ctx, pith__lm_adapter *lm, const pith_
     const pith__lingua_text query = pith__prompt_text(prompt, prompt->question);
     PITH__TRY(pith__arena_alloc(&ctx->arena, prompt->context_count, sizeof *texts, &texts, err));
     for (size_t i = 0; i < prompt->context_count; i++) {
-        const pith__reading *part = &prompt->parts[prompt->contexts[i]];
-        texts[i] = (pith__lingua_text){part->text, part->size};
+        texts[i] = pith__prompt_text(prompt, prompt->contexts[i]);
     }
     PITH__TRY(pith__lingua_rank(&lm->lm, options, texts, prompt->context_count, &query, true,
                                 &ctx->arena, out, err));

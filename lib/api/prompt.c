@@ -79,8 +79,7 @@ pith__lingua_text pith__prompt_text(const pith__prompt *prompt, size_t part)
     if (part == PITH__NO_PART) {
         return (pith__lingua_text){"", 0};
     }
-    const pith__reading *r = &prompt->parts[part];
-    return (pith__lingua_text){prompt->source + r->start, r->end - r->start};
+    return (pith__lingua_text){prompt->parts[part].text, prompt->parts[part].size};
 }
 
 /* ---- tags ----------------------------------------------------------------------------------------- */

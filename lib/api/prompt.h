@@ -56,7 +56,7 @@ PITH_NODISCARD pith_status pith__prompt_join(pith_ctx *ctx, const pith_part *par
 /* Reads every part: tags, structure, protection. Error offsets are bytes of the source. */
 PITH_NODISCARD pith_status pith__prompt_read(pith_ctx *ctx, pith__prompt *prompt, pith_error *err);
 
-/* A part's bytes of the source, for the methods of lib/lingua. */
+/* A part that was read, without its tags, for the methods of lib/lingua; PITH__NO_PART: empty. */
 pith__lingua_text pith__prompt_text(const pith__prompt *prompt, size_t part);
 
 /* ---- the working text (work.c) ------------------------------------------------------------------- */

@@ -135,6 +135,7 @@ static pith_status fill_parts(pith_ctx *ctx, const pith__prompt *prompt, const p
                                    .score = o->scores != NULL ? o->scores[i] : (double)NAN,
                                    .place = o->places != NULL ? o->places[i] : i};
         if (prompt->count == 1) {
+            stats->source_tokens = r->stats.source_tokens;
             stats->kept_tokens = r->stats.kept_tokens;
             continue;
         }

@@ -92,8 +92,10 @@ static pith_status find_budget(job *j)
             PITH__TRY(given_up(j, part, &less));
         }
         if (part->is_local || part->role != PITH_CONTEXT) {
+            const bool is_out = part->role == PITH_QUESTION && !p->concate_question;
             plain -= part->tokens < plain ? part->tokens : plain;
-            local += (double)part->tokens - less;
+            /* segments counted one by one may have more tokens than the part that they make */
+            local += is_out ? 0.0 : fmax((double)part->tokens - less, 0.0);
         }
     }
     j->budget = (size_t)(share_of(p->rate, plain) + local);
@@ -521,28 +523,75 @@ static pith__span trimmed(const char *text, const pith__span *span)
     return out;
 }
 
-/* Whether anything but white space is kept of the units from `*unit` on that begin before `end`. */
+/* A unit without the white space around it, which words bring along. */
+static pith__span words_of(const job *j, size_t unit)
+{
+    const pith_unit *u = &j->units.items[unit];
+    const pith__span all = {u->start, u->end, PITH__SPAN_WORD};
+    return trimmed(j->work.text, &all);
+}
+
+/* Whether anything but white space is kept of the units from `*unit` on whose words begin before
+ * `end`. */
 static bool is_kept_before(const job *j, size_t *unit, size_t end)
 {
     bool found = false;
-    for (; *unit < j->units.count && j->units.items[*unit].start < end; ++*unit) {
-        const pith_unit *u = &j->units.items[*unit];
-        const pith__span all = {u->start, u->end, PITH__SPAN_WORD};
-        const pith__span words = trimmed(j->work.text, &all);
-        found = found || (u->kept && words.end > words.start);
+    for (; *unit < j->units.count; ++*unit) {
+        const pith__span words = words_of(j, *unit);
+        if (words.start >= end) {
+            break;
+        }
+        found = found || (j->units.items[*unit].kept && words.end > words.start);
     }
     return found;
 }
 
-/* The units of a span, no longer protected and last of all. *unit is one before them. */
-static void give_up(job *j, const pith__span *span, size_t unit, float *keys)
+/* Drops the units of a span, of which `unit` is the first, and the white space before them; false
+ * if none of them was kept. */
+static bool give_up(job *j, const pith__span *span, size_t unit)
 {
-    for (; unit < j->units.count && j->units.items[unit].start < span->end; unit++) {
-        if (j->units.items[unit].start >= span->start && j->units.items[unit].end <= span->end) {
+    bool found = false;
+    for (; unit < j->units.count; unit++) {
+        const pith__span words = words_of(j, unit);
+        if (words.start >= span->end) {
+            break;
+        }
+        if (words.start >= span->start && words.end <= span->end) {
+            found = found || j->units.items[unit].kept;
+            j->units.items[unit].kept = false;
             j->units.items[unit].is_protected = false;
-            keys[unit] = -INFINITY;
         }
     }
+    return found;
+}
+
+/* Drops protected text that follows its like. It and what could come between are last from now on. */
+static bool give_up_repeated(job *j, float *keys)
+{
+    const pith__spans *kept = &j->work.by_rule;
+    const char *text = j->work.text;
+    bool found = false;
+    size_t unit = 0;
+    size_t behind = 0; /* the first unit behind the span before */
+    for (size_t i = 0, last = 0; i < kept->count; i++) {
+        const pith__span a = trimmed(text, &kept->items[last]);
+        const pith__span b = trimmed(text, &kept->items[i]);
+        const bool between = is_kept_before(j, &unit, b.start);
+        const bool same = i > 0 && !between && a.end - a.start == b.end - b.start &&
+                          memcmp(text + a.start, text + b.start, b.end - b.start) == 0;
+        const size_t first = unit;
+        (void)is_kept_before(j, &unit, b.end);
+        if (same) {
+            found = give_up(j, &b, first) || found;
+            for (size_t k = behind; k < unit; k++) {
+                keys[k] = -INFINITY;
+            }
+        } else {
+            last = i;
+        }
+        behind = unit;
+    }
+    return found;
 }
 
 /*
@@ -551,32 +600,20 @@ static void give_up(job *j, const pith__span *span, size_t unit, float *keys)
  */
 static pith_status drop_repeated(job *j, const pith__source *clean)
 {
-    const pith__spans *kept = &j->work.by_rule;
-    const char *text = j->work.text;
     float *keys = NULL;
-    bool found = false;
-    size_t unit = 0;
     PITH__TRY(pith__arena_alloc(&j->ctx->arena, j->units.count, sizeof *keys, &keys, j->err));
     for (size_t i = 0; i < j->units.count; i++) {
         keys[i] = j->units.keys != NULL ? j->units.keys[i] : j->units.items[i].nats;
     }
-    for (size_t i = 0, last = 0; i < kept->count; i++) {
-        const pith__span a = trimmed(text, &kept->items[last]);
-        const pith__span b = trimmed(text, &kept->items[i]);
-        const bool between = is_kept_before(j, &unit, kept->items[i].start);
-        const bool same = i > 0 && !between && a.end - a.start == b.end - b.start &&
-                          memcmp(text + a.start, text + b.start, b.end - b.start) == 0;
-        const size_t first = unit;
-        (void)is_kept_before(j, &unit, kept->items[i].end);
-        if (same) {
-            give_up(j, &kept->items[i], first, keys);
-            found = true;
-        } else {
-            last = i;
-        }
+    if (!give_up_repeated(j, keys)) {
+        return PITH_OK;
     }
     j->units.keys = keys;
-    return found ? select_budget(j, clean) : PITH_OK;
+    PITH__TRY(select_budget(j, clean));
+    /* with room for all of it, it came back */
+    return give_up_repeated(j, keys)
+               ? pith__kept_render(clean, &j->units, &j->ctx->arena, &j->kept, j->err)
+               : PITH_OK;
 }
 
 /* Drops the units between places `left` and `left` + 1; false if none was kept. */

@@ -107,11 +107,15 @@ static pith_status copy_map(layout *l, const pith__text_map *map, size_t base)
     return PITH_OK;
 }
 
-/* The empty line before part `next`, or behind it if it is the first of the source. */
+/*
+ * The empty line before part `next`; the first of the source has none, and takes that of the part
+ * which comes first here, so that no byte of the source is used twice.
+ */
 static pith_status add_joiner(layout *l, const pith__reading *next)
 {
     pith__work *w = l->work;
-    const size_t start = next->start >= JOINER_SIZE ? next->start - JOINER_SIZE : next->end;
+    const pith__reading *first = &l->prompt->parts[w->places[0].part];
+    const size_t start = (next->start > 0 ? next->start : first->start) - JOINER_SIZE;
     PITH__TRY(pith__text_map_push(&w->map, &l->mem, w->size, start, start + JOINER_SIZE, l->err));
     PITH__TRY(push_cut(l, w->size));
     memcpy(l->text + w->size, l->prompt->source + start, JOINER_SIZE);
