@@ -103,28 +103,54 @@ static pith_status map_units(const pith__prompt *prompt, const pith__outcome *o,
 
 /* ---- parts -------------------------------------------------------------------------------------- */
 
-/* Tokens of what the ranges keep of bytes [start, end) of the source. */
-static pith_status count_kept(pith_ctx *ctx, const pith_result *r, size_t start, size_t end,
-                              size_t *count, pith_error *err)
+static int compare_ranges(const void *left, const void *right)
+{
+    const pith_range *a = left;
+    const pith_range *b = right;
+    if (a->start != b->start) {
+        return a->start < b->start ? -1 : 1;
+    }
+    return a->end < b->end ? -1 : a->end > b->end;
+}
+
+/* The ranges in the order of the source. */
+static pith_status sort_ranges(pith_ctx *ctx, const pith_result *r, pith_range **out,
+                               pith_error *err)
+{
+    PITH__TRY(pith__arena_alloc(&ctx->arena, r->n_ranges, sizeof **out, out, err));
+    for (size_t i = 0; i < r->n_ranges; i++) {
+        (*out)[i] = r->ranges[i];
+    }
+    qsort(*out, r->n_ranges, sizeof **out, compare_ranges);
+    return PITH_OK;
+}
+
+/* Tokens of what sorted ranges, from *next on, keep of a part; parts are asked for in order. */
+static pith_status count_kept(pith_ctx *ctx, const pith_result *r, const pith_range *ranges,
+                              size_t *next, pith_part_stats *part, pith_error *err)
 {
     pith__buf kept;
     const pith_allocator mem = pith__arena_allocator(&ctx->arena);
     pith__buf_init(&kept, &mem, SIZE_MAX);
-    for (size_t i = 0; i < r->n_ranges; i++) {
-        const size_t from = r->ranges[i].start > start ? r->ranges[i].start : start;
-        const size_t to = r->ranges[i].end < end ? r->ranges[i].end : end;
-        if (from < to) {
-            PITH__TRY(pith__buf_append(&kept, r->source + from, to - from, err));
-        }
+    while (*next < r->n_ranges && ranges[*next].end <= part->start) {
+        ++*next;
     }
-    return pith__count(ctx, kept.data, kept.size, count, err);
+    for (size_t i = *next; i < r->n_ranges && ranges[i].start < part->end; i++) {
+        const size_t from = ranges[i].start > part->start ? ranges[i].start : part->start;
+        const size_t to = ranges[i].end < part->end ? ranges[i].end : part->end;
+        PITH__TRY(pith__buf_append(&kept, r->source + from, to - from, err));
+    }
+    return pith__count(ctx, kept.data, kept.size, &part->kept_tokens, err);
 }
 
 static pith_status fill_parts(pith_ctx *ctx, const pith__prompt *prompt, const pith__outcome *o,
                               pith_result *r, pith_error *err)
 {
+    pith_range *ranges = NULL;
+    size_t next = 0;
     PITH__TRY(pith__alloc_zero(&r->mem, prompt->count, sizeof *r->parts, &r->parts, err));
     r->n_parts = prompt->count;
+    PITH__TRY(sort_ranges(ctx, r, &ranges, err));
     for (size_t i = 0; i < prompt->count; i++) {
         const pith__reading *part = &prompt->parts[i];
         pith_part_stats *stats = &r->parts[i];
@@ -140,8 +166,7 @@ static pith_status fill_parts(pith_ctx *ctx, const pith__prompt *prompt, const p
             continue;
         }
         const pith__arena_mark mark = pith__arena_save(&ctx->arena);
-        const pith_status status =
-            count_kept(ctx, r, part->start, part->end, &stats->kept_tokens, err);
+        const pith_status status = count_kept(ctx, r, ranges, &next, stats, err);
         pith__arena_restore(&ctx->arena, mark);
         PITH__TRY(status);
     }

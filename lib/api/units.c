@@ -616,49 +616,46 @@ static pith_status drop_repeated(job *j, const pith__source *clean)
                : PITH_OK;
 }
 
-/* Drops the units between places `left` and `left` + 1; false if none was kept. */
-static bool drop_joiner(job *j, size_t left)
+/* Which places have a byte in the output. */
+static pith_status find_kept_places(job *j, bool **out)
 {
-    const size_t start = j->work.places[left].end;
-    const size_t end = j->work.places[left + 1].start;
-    bool found = false;
-    for (size_t i = 0; i < j->units.count; i++) {
-        pith_unit *unit = &j->units.items[i];
-        if (unit->start >= start && unit->end <= end) {
-            found = found || unit->kept;
-            unit->kept = false;
+    const pith__work *w = &j->work;
+    PITH__TRY(pith__arena_alloc_zero(&j->ctx->arena, w->place_count, sizeof **out, out, j->err));
+    size_t range = 0;
+    for (size_t i = 0; i < w->place_count; i++) {
+        while (range < j->kept.range_count && j->kept.ranges[range].end <= w->places[i].start) {
+            range++;
         }
+        (*out)[i] = range < j->kept.range_count && j->kept.ranges[range].start < w->places[i].end;
     }
-    return found;
-}
-
-static bool is_place_kept(const job *j, size_t place)
-{
-    const pith__place *p = &j->work.places[place];
-    for (size_t i = 0; i < j->kept.range_count; i++) {
-        if (j->kept.ranges[i].start < p->end && j->kept.ranges[i].end > p->start) {
-            return true;
-        }
-    }
-    return false;
+    return PITH_OK;
 }
 
 /* An empty line stands between two parts of which something is left, not before or after them all. */
 static pith_status drop_loose_joiners(job *j, const pith__source *clean)
 {
+    const pith__place *places = j->work.places;
     const size_t count = j->work.place_count;
+    bool *is_kept = NULL;
+    PITH__TRY(find_kept_places(j, &is_kept));
     size_t first = 0;
     size_t last = count;
     bool found = false;
-    while (first < count && !is_place_kept(j, first)) {
+    while (first < count && !is_kept[first]) {
         first++;
     }
-    while (last > first && !is_place_kept(j, last - 1)) {
+    while (last > first && !is_kept[last - 1]) {
         last--;
     }
-    for (size_t i = 0; i + 1 < count; i++) {
-        if (i < first || i + 1 >= last) {
-            found = drop_joiner(j, i) || found;
+    for (size_t i = 0, place = 0; i < j->units.count; i++) {
+        pith_unit *unit = &j->units.items[i];
+        while (place + 1 < count && places[place + 1].start <= unit->start) {
+            place++;
+        }
+        const bool is_joiner = place + 1 < count && unit->start >= places[place].end;
+        if (is_joiner && (place < first || place + 1 >= last)) {
+            found = found || unit->kept;
+            unit->kept = false;
         }
     }
     return found ? pith__kept_render(clean, &j->units, &j->ctx->arena, &j->kept, j->err) : PITH_OK;
@@ -684,8 +681,7 @@ static pith_status select_units(job *j, const pith__source *clean)
                                    .room = room_for_contexts(j)};
     PITH__TRY(pith__keys_build(j->ctx, &keys, &j->units, j->err));
     PITH__TRY(select_budget(j, clean));
-    PITH__TRY(p->drop_consecutive ? drop_repeated(j, clean) : PITH_OK);
-    return drop_loose_joiners(j, clean);
+    return p->drop_consecutive ? drop_repeated(j, clean) : PITH_OK;
 }
 
 /* ---- all of it -------------------------------------------------------------------------------------------- */
@@ -700,6 +696,7 @@ static pith_status run(job *j)
     release_large_atoms(j);
     PITH__TRY(score_units(j, &clean));
     PITH__TRY(select_units(j, &clean));
+    PITH__TRY(drop_loose_joiners(j, &clean));
     if (p->mode != PITH__MODE_PITH || p->percentile >= 0.0) {
         j->budget = SIZE_MAX;
     }
