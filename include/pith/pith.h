@@ -358,7 +358,7 @@ PITH_API size_t pith_result_size(const pith_result *result);
 
 /*
  * The ranges of the source that the text is made of, in the order of the text:
- * ascending, not touching, unless contexts were put into another order. In mode
+ * ascending, not touching, unless parts stand in another order in the output. In mode
  * "pith", and of method selective in mode "paper", the text is exactly these bytes.
  * Elsewhere the release's own joiners may stand between them (one space for
  * selective, "\n\n" between the parts of a prompt for llmlingua), and U+FFFD for

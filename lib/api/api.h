@@ -124,6 +124,9 @@ PITH_NODISCARD pith_status pith__params_key_rate(char *entry, double *rate, pith
 /* Reads "+100", "*2", ...; false if it is nothing of the kind. */
 bool pith__params_budget_change(const char *text, pith__budget_change *out);
 
+/* True if any option asks for text to be kept or treated by its structure: for mode pith only. */
+bool pith__params_keep(const pith__params *params);
+
 void pith__params_init(pith__params *params);
 void pith__params_deinit(pith__params *params, const pith_allocator *mem);
 

@@ -21,10 +21,7 @@ static pith_status check_params(const pith_ctx *ctx, const pith__prompt *prompt,
     if (!selective && p->percentile >= 0.0) {
         return pith__fail(err, PITH_E_ARGUMENT, "percentile: for method selective only");
     }
-    if (p->method == PITH__METHOD_LONGLLMLINGUA && prompt->question == PITH__NO_PART) {
-        return pith__fail(err, PITH_E_ARGUMENT, "method longllmlingua needs a question");
-    }
-    return PITH_OK;
+    return pith__check_question(ctx, prompt, err);
 }
 
 static pith_status compress(pith_ctx *ctx, const pith_part *parts, size_t count,

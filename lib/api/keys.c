@@ -8,6 +8,7 @@
  */
 #include "api/prompt.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -195,7 +196,7 @@ static pith_status find_documents(pith_ctx *ctx, const pith__keys_input *input, 
                                   pith_error *err)
 {
     const pith__work *work = input->work;
-    double most = -INFINITY;
+    double most = -DBL_MAX;
     double least = 0.0; /* of BM25, which says something by itself */
     PITH__TRY(pith__arena_alloc(&ctx->arena, work->place_count, sizeof **out, out, err));
     for (size_t i = 0; i < work->place_count; i++) {

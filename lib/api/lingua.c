@@ -337,12 +337,7 @@ static pith_status make_places(job *j, size_t **out)
 
 static pith_status check(const pith_ctx *ctx, const pith__prompt *prompt, pith_error *err)
 {
-    const pith__params *p = &ctx->params;
-    const bool keeps = p->keep.count + p->keep_regex.count + p->keep_tag.count +
-                               p->keep_pattern.count + p->json_rate.count >
-                           0 ||
-                       p->keep_digits || p->keep_links || p->keep_code || p->drop_consecutive;
-    if (keeps) {
+    if (pith__params_keep(&ctx->params)) {
         return pith__fail(err, PITH_E_ARGUMENT,
                           "the keep options, drop-consecutive and json-rate need mode pith");
     }
@@ -403,6 +398,13 @@ pith_status pith__compress_lingua(pith_ctx *ctx, const pith__prompt *prompt, pit
 
 /* ---- pith_rank, pith_recover --------------------------------------------------------------------------- */
 
+pith_status pith__check_question(const pith_ctx *ctx, const pith__prompt *prompt, pith_error *err)
+{
+    return ctx->params.method != PITH__METHOD_LONGLLMLINGUA || prompt->question != PITH__NO_PART
+               ? PITH_OK
+               : pith__fail(err, PITH_E_ARGUMENT, "method longllmlingua needs a question");
+}
+
 pith_status pith__rank_contexts(pith_ctx *ctx, pith__lm_adapter *lm, const pith__prompt *prompt,
                                 const pith__lingua_options *options, pith__ranking *out,
                                 pith_error *err)
@@ -429,6 +431,7 @@ static pith_status rank(pith_ctx *ctx, const pith_part *parts, size_t count, siz
     pith__ranking ranking;
     pith__lm_adapter lm;
     PITH__TRY(pith__prompt_join(ctx, parts, count, &prompt, err));
+    PITH__TRY(pith__check_question(ctx, &prompt, err));
     PITH__TRY(pith__prompt_read(ctx, &prompt, err));
     PITH__TRY(pith__lingua_read_options(ctx, prompt.question != PITH__NO_PART, &options, err));
     pith__lm_adapter_init(&lm, ctx);

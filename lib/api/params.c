@@ -142,7 +142,7 @@ static const param table[] = {
     {{"dynamic-context-compression-ratio", 0, PITH_PARAM_FLOAT, 0, 1, "", "", "share", "0.2",
       "compress",
       "How much more of the best context is kept than of the worst, as a share to either side of "
-      "the rate. Default: 0, longllmlingua in modes pith and paper 0.3."},
+      "the rate. Default: 0, longllmlingua in mode paper 0.3."},
      FIELD(dynamic_ratio)},
     {{"force-context-ids", 0, PITH_PARAM_LIST, 0, 0, "", "", "", "0.2", "compress",
       "Never drop the context with this number, from 0."},
@@ -561,6 +561,13 @@ void pith__params_init(pith__params *params)
             *(double *)field_of(params, p) = -1.0;
         }
     }
+}
+
+bool pith__params_keep(const pith__params *p)
+{
+    const size_t lists = p->keep.count + p->keep_regex.count + p->keep_tag.count +
+                         p->keep_pattern.count + p->json_rate.count;
+    return lists > 0 || p->keep_digits || p->keep_links || p->keep_code || p->drop_consecutive;
 }
 
 void pith__params_deinit(pith__params *params, const pith_allocator *mem)

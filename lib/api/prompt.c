@@ -268,26 +268,14 @@ static pith_status outside(const pith_allocator *mem, const pith__segments *segm
 
 /* ---- structure ----------------------------------------------------------------------------------------- */
 
-static pith_status push_segment(const pith_allocator *mem, pith__segments *segments, size_t start,
-                                size_t end, double rate, pith_error *err)
-{
-    if (end <= start) {
-        return PITH_OK;
-    }
-    PITH__TRY(pith__grow(mem, &segments->items, &segments->capacity, segments->count + 1,
-                         sizeof *segments->items, err));
-    segments->items[segments->count++] = (pith__segment){start, end, rate};
-    return PITH_OK;
-}
-
 /* Segments by <llmlingua> tags: the caller's wishes count, whatever the text is. */
 static pith_status use_tags(const pith_allocator *mem, pith__reading *part, const stripped *s,
                             pith_error *err)
 {
     const pith__segments *tagged = &s->lingua.segments;
     for (size_t i = 0; i < tagged->count; i++) {
-        PITH__TRY(push_segment(
-            mem, &part->segments, map_forward(&s->keep.map, tagged->items[i].start),
+        PITH__TRY(pith__segments_push(
+            &part->segments, mem, map_forward(&s->keep.map, tagged->items[i].start),
             map_forward(&s->keep.map, tagged->items[i].end), tagged->items[i].rate, err));
     }
     part->is_local = true;
@@ -358,6 +346,23 @@ static pith_status use_structure(pith_ctx *ctx, pith__reading *part, pith_error 
     return PITH_OK;
 }
 
+/* A tag inside an escape sequence cuts nothing: half of one is no JSON. */
+static pith_status cut_at_tags(const pith_allocator *mem, pith__reading *part,
+                               const pith__spans *tags, pith_error *err)
+{
+    size_t next = 0;
+    for (size_t i = 0; i < tags->count; i++) {
+        const size_t at = tags->items[i].start;
+        while (next < part->joined.count && part->joined.items[next].end <= at) {
+            next++;
+        }
+        if (next == part->joined.count || part->joined.items[next].start >= at) {
+            PITH__TRY(pith__spans_push(&part->cuts, mem, at, at, PITH__SPAN_WORD, err));
+        }
+    }
+    return PITH_OK;
+}
+
 static pith_status read_part(pith_ctx *ctx, const pith__prompt *prompt, pith__reading *part,
                              pith_error *err)
 {
@@ -372,10 +377,7 @@ static pith_status read_part(pith_ctx *ctx, const pith__prompt *prompt, pith__re
     }
     PITH__TRY(outside(&mem, &part->segments, part->size, &rest, err));
     PITH__TRY(merge_spans(&mem, &rest, &part->by_rule, &part->fixed, err));
-    for (size_t i = 0; i < s.keep.boundary.count; i++) {
-        const size_t at = s.keep.boundary.items[i].start;
-        PITH__TRY(pith__spans_push(&part->cuts, &mem, at, at, PITH__SPAN_WORD, err));
-    }
+    PITH__TRY(cut_at_tags(&mem, part, &s.keep.boundary, err));
     return pith__count(ctx, part->text, part->size, &part->tokens, err);
 }
 

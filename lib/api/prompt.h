@@ -99,6 +99,10 @@ PITH_NODISCARD pith_status pith__work_build(pith_ctx *ctx, const pith__prompt *p
 PITH_NODISCARD pith_status pith__lingua_read_options(pith_ctx *ctx, bool has_question,
                                                      pith__lingua_options *out, pith_error *err);
 
+/* E_ARGUMENT if the method needs a question and there is none. */
+PITH_NODISCARD pith_status pith__check_question(const pith_ctx *ctx, const pith__prompt *prompt,
+                                                pith_error *err);
+
 /* The contexts of a prompt that was read; indices in the ranking are those of prompt->contexts. */
 PITH_NODISCARD pith_status pith__rank_contexts(pith_ctx *ctx, pith__lm_adapter *lm,
                                                const pith__prompt *prompt,

@@ -127,7 +127,7 @@ static pith_status sort_ranges(pith_ctx *ctx, const pith_result *r, pith_range *
 
 /* Tokens of what sorted ranges, from *next on, keep of a part; parts are asked for in order. */
 static pith_status count_kept(pith_ctx *ctx, const pith_result *r, const pith_range *ranges,
-                              size_t *next, pith_part_stats *part, pith_error *err)
+                              size_t *next, pith_part_stats *part, bool *is_kept, pith_error *err)
 {
     pith__buf kept;
     const pith_allocator mem = pith__arena_allocator(&ctx->arena);
@@ -140,17 +140,45 @@ static pith_status count_kept(pith_ctx *ctx, const pith_result *r, const pith_ra
         const size_t to = ranges[i].end < part->end ? ranges[i].end : part->end;
         PITH__TRY(pith__buf_append(&kept, r->source + from, to - from, err));
     }
+    *is_kept = kept.size > 0;
     return pith__count(ctx, kept.data, kept.size, &part->kept_tokens, err);
+}
+
+/* Parts of which nothing is in the output have no place, those behind them move up. */
+static pith_status close_ranks(pith_ctx *ctx, const bool *is_kept, pith_result *r, pith_error *err)
+{
+    size_t *moved = NULL;
+    size_t place = 0;
+    PITH__TRY(pith__arena_alloc_zero(&ctx->arena, r->n_parts, sizeof *moved, &moved, err));
+    for (size_t i = 0; i < r->n_parts; i++) {
+        pith_part_stats *part = &r->parts[i];
+        part->place = is_kept[i] ? part->place : SIZE_MAX;
+        if (part->place < r->n_parts) {
+            moved[part->place] = 1;
+        }
+    }
+    for (size_t i = 0; i < r->n_parts; i++) {
+        const size_t here = moved[i];
+        moved[i] = place;
+        place += here;
+    }
+    for (size_t i = 0; i < r->n_parts; i++) {
+        pith_part_stats *part = &r->parts[i];
+        part->place = part->place < r->n_parts ? moved[part->place] : SIZE_MAX;
+    }
+    return PITH_OK;
 }
 
 static pith_status fill_parts(pith_ctx *ctx, const pith__prompt *prompt, const pith__outcome *o,
                               pith_result *r, pith_error *err)
 {
     pith_range *ranges = NULL;
+    bool *is_kept = NULL;
     size_t next = 0;
     PITH__TRY(pith__alloc_zero(&r->mem, prompt->count, sizeof *r->parts, &r->parts, err));
     r->n_parts = prompt->count;
     PITH__TRY(sort_ranges(ctx, r, &ranges, err));
+    PITH__TRY(pith__arena_alloc(&ctx->arena, prompt->count, sizeof *is_kept, &is_kept, err));
     for (size_t i = 0; i < prompt->count; i++) {
         const pith__reading *part = &prompt->parts[i];
         pith_part_stats *stats = &r->parts[i];
@@ -163,14 +191,15 @@ static pith_status fill_parts(pith_ctx *ctx, const pith__prompt *prompt, const p
         if (prompt->count == 1) {
             stats->source_tokens = r->stats.source_tokens;
             stats->kept_tokens = r->stats.kept_tokens;
+            is_kept[0] = r->n_ranges > 0;
             continue;
         }
         const pith__arena_mark mark = pith__arena_save(&ctx->arena);
-        const pith_status status = count_kept(ctx, r, ranges, &next, stats, err);
+        const pith_status status = count_kept(ctx, r, ranges, &next, stats, &is_kept[i], err);
         pith__arena_restore(&ctx->arena, mark);
         PITH__TRY(status);
     }
-    return PITH_OK;
+    return close_ranks(ctx, is_kept, r, err);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------------ */

@@ -53,12 +53,7 @@ static pith_status official_sentence(job *j, const pith__official *official, siz
 
 static pith_status check(const pith_ctx *ctx, const pith__prompt *prompt, pith_error *err)
 {
-    const pith__params *p = &ctx->params;
-    const bool keeps = p->keep.count + p->keep_regex.count + p->keep_tag.count +
-                               p->keep_pattern.count + p->json_rate.count >
-                           0 ||
-                       p->keep_digits || p->keep_links || p->keep_code || p->drop_consecutive;
-    if (keeps) {
+    if (pith__params_keep(&ctx->params)) {
         return pith__fail(err, PITH_E_ARGUMENT,
                           "mode official protects nothing: leave the keep options out");
     }

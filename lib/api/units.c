@@ -184,8 +184,8 @@ static pith_status rank_contexts(job *j, pith__ranking *out)
     return PITH_OK;
 }
 
-/* Drops the contexts beyond what is wanted of the best. */
-static pith_status put_best_contexts(job *j, const pith__ranking *ranking)
+/* Puts the contexts into their order; `drops` those beyond what is wanted of the best. */
+static pith_status put_ranked_contexts(job *j, const pith__ranking *ranking, bool drops)
 {
     const pith__prompt *prompt = j->prompt;
     const size_t count = prompt->context_count;
@@ -197,9 +197,11 @@ static pith_status put_best_contexts(job *j, const pith__ranking *ranking)
     for (size_t i = 0; i < count; i++) {
         const pith__reading *part = &prompt->parts[prompt->contexts[i]];
         lengths[i] = part->tokens;
-        forced[i] = j->options.strict_preserve_uncompressed && part->has_uncompressed;
+        forced[i] = part->by_rule.count > 0 || /* protected text is inviolate */
+                    (j->options.strict_preserve_uncompressed && part->has_uncompressed);
     }
-    const pith__coarse_input input = {ranking, lengths, forced, room_for_contexts(j)};
+    const double room = drops ? room_for_contexts(j) : (double)INFINITY;
+    const pith__coarse_input input = {ranking, lengths, forced, room};
     PITH__TRY(pith__lingua_coarse(&j->options, &input, &j->ctx->arena, &coarse, j->err));
     put_contexts(j, coarse.kept, coarse.change, coarse.count);
     return PITH_OK;
@@ -212,13 +214,16 @@ static pith_status choose_contexts(job *j)
     if (prompt->instruction != PITH__NO_PART) {
         put(j, prompt->instruction, 1.0);
     }
-    const bool several = j->is_lingua && prompt->context_count > 1 && j->budget < prompt->tokens;
-    const bool coarse = several && j->options.use_context_level_filter && !has_local_part(prompt);
-    pith__ranking ranking;
-    if (several) {
+    const bool several = j->is_lingua && prompt->context_count > 1;
+    const bool shortens = j->budget < prompt->tokens;
+    const bool drops = shortens && j->options.use_context_level_filter && !has_local_part(prompt);
+    if (several && (shortens || j->options.reorder_context != PITH__REORDER_ORIGINAL)) {
+        pith__ranking ranking;
         PITH__TRY(rank_contexts(j, &ranking));
+        PITH__TRY(put_ranked_contexts(j, &ranking, drops));
+    } else {
+        PITH__TRY(put_all_contexts(j));
     }
-    PITH__TRY(coarse ? put_best_contexts(j, &ranking) : put_all_contexts(j));
     if (prompt->question != PITH__NO_PART && j->ctx->params.concate_question) {
         put(j, prompt->question, 1.0);
     }
@@ -452,6 +457,7 @@ static pith_status tokenize(job *j)
     PITH__TRY(j->lm->lm.tokenize(j->lm->lm.user, j->work.text, j->work.size, &j->ctx->arena,
                                  &tokens, j->err));
     j->scored = (pith__scored){.tokens = tokens.items, .count = tokens.count};
+    j->lm->total = j->lm->done + tokens.count;
     return PITH_OK;
 }
 

@@ -30,6 +30,8 @@
 #define NO_WORD_MALUS   0.05
 #define NEAR_TOKENS     8.0
 
+#define TERMS_MAX ((size_t)256)
+
 /* Farther away a term adds less than a thousandth. */
 #define NEAR_REACH 56.0
 
@@ -145,6 +147,22 @@ static bool is_of_kind(const focus *f, kind wanted, const pith__lingua_text *tex
 
 /* ---- words of the units ------------------------------------------------------------------------- */
 
+/* Every word once, and no more than a question has: what is longer is a document itself. */
+static void keep_distinct(pith__lingua_terms *terms)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < terms->count && count < TERMS_MAX; i++) {
+        bool known = false;
+        for (size_t k = 0; k < count && !known; k++) {
+            known = pith__lingua_same_term(&terms->items[i], &terms->items[k]);
+        }
+        if (!known) {
+            terms->items[count++] = terms->items[i];
+        }
+    }
+    terms->count = count;
+}
+
 static pith_status read_question(focus *f, kind *wanted)
 {
     const pith__lingua_text *text = &f->input->question;
@@ -152,6 +170,7 @@ static pith_status read_question(focus *f, kind *wanted)
     PITH__TRY(pith__lingua_split_terms(text, false, f->arena, &all, f->err));
     PITH__TRY(pith__lingua_split_terms(text, true, f->arena, &f->question, f->err));
     f->question = f->question.count > 0 ? f->question : all;
+    keep_distinct(&f->question);
     *wanted = kind_of(&all);
     return PITH_OK;
 }

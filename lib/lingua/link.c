@@ -6,6 +6,7 @@
 #include "lingua/terms.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What a document gains from one that names it, as a share of that one's score. */
@@ -40,47 +41,104 @@ static pith_status find_title(const pith__lingua_text *text, pith__arena *arena,
     return PITH_OK;
 }
 
-static bool holds(const pith__lingua_terms *text, const pith__lingua_terms *title)
+/* The title of a document. */
+typedef struct title {
+    pith__lingua_terms terms;
+    size_t text;
+} title;
+
+static int compare_terms(const pith__lingua_text *a, const pith__lingua_text *b)
 {
-    for (size_t i = 0; title->count > 0 && i + title->count <= text->count; i++) {
-        size_t same = 0;
-        while (same < title->count &&
-               pith__lingua_same_term(&text->items[i + same], &title->items[same])) {
-            same++;
-        }
-        if (same == title->count) {
-            return true;
+    const size_t common = a->size < b->size ? a->size : b->size;
+    const int order = memcmp(a->text, b->text, common);
+    return order != 0 ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+/* By their terms, one that another begins with before it. */
+static int compare_titles(const void *left, const void *right)
+{
+    const title *a = left;
+    const title *b = right;
+    for (size_t i = 0; i < a->terms.count && i < b->terms.count; i++) {
+        const int order = compare_terms(&a->terms.items[i], &b->terms.items[i]);
+        if (order != 0) {
+            return order;
         }
     }
-    return false;
+    if (a->terms.count != b->terms.count) {
+        return a->terms.count < b->terms.count ? -1 : 1;
+    }
+    return a->text < b->text ? -1 : a->text > b->text;
 }
 
 static pith_status find_titles(const pith__lingua_text *texts, size_t count, pith__arena *arena,
-                               pith__lingua_terms **out, pith_error *err)
+                               title **out, pith_error *err)
 {
     PITH__TRY(pith__arena_alloc(arena, count, sizeof **out, out, err));
     for (size_t i = 0; i < count; i++) {
-        PITH__TRY(find_title(&texts[i], arena, &(*out)[i], err));
+        (*out)[i].text = i;
+        PITH__TRY(find_title(&texts[i], arena, &(*out)[i].terms, err));
     }
+    qsort(*out, count, sizeof **out, compare_titles);
     return PITH_OK;
+}
+
+/* Of titles [low, high), the first whose term `depth` is not below `term`, or is above it. */
+static size_t find_bound(const title *titles, size_t low, size_t high, size_t depth,
+                         const pith__lingua_text *term, bool above)
+{
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const pith__lingua_terms *terms = &titles[middle].terms;
+        const int order = terms->count <= depth ? -1 : compare_terms(&terms->items[depth], term);
+        if (order < 0 || (above && order == 0)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* Marks the titles that stand at term `at` of the text. Equal ones are marked together. */
+static void mark_named(const title *titles, size_t count, const pith__lingua_terms *text, size_t at,
+                       bool *named)
+{
+    size_t low = 0;
+    size_t high = count;
+    for (size_t depth = 0; at + depth < text->count && low < high; depth++) {
+        const pith__lingua_text *term = &text->items[at + depth];
+        low = find_bound(titles, low, high, depth, term, false);
+        high = find_bound(titles, low, high, depth, term, true);
+        for (size_t i = low; i < high && titles[i].terms.count == depth + 1 && !named[i]; i++) {
+            named[i] = true;
+        }
+    }
 }
 
 /* From the scores as they were, so that links do not add up along chains. */
 static pith_status add_links(const pith__lingua_text *texts, const pith__ranking *ranking,
-                             const pith__lingua_terms *titles, pith__arena *arena, double *linked,
+                             const title *titles, pith__arena *arena, double *linked,
                              pith_error *err)
 {
-    for (size_t r = 0; r < ranking->count && r < LINK_SOURCES; r++) {
+    const size_t count = ranking->count;
+    for (size_t r = 0; r < count && r < LINK_SOURCES; r++) {
         const size_t source = ranking->order[r];
         pith__lingua_terms terms;
+        bool *named = NULL;
         if (!(ranking->scores[source] > 0.0)) {
             break;
         }
         PITH__TRY(pith__lingua_split_terms(&texts[source], false, arena, &terms, err));
-        for (size_t i = 0; i < ranking->count; i++) {
-            if (i != source && holds(&terms, &titles[i])) {
-                linked[i] =
-                    fmax(linked[i], ranking->scores[i] + LINK_SHARE * ranking->scores[source]);
+        PITH__TRY(pith__arena_alloc_zero(arena, count, sizeof *named, &named, err));
+        for (size_t at = 0; at < terms.count; at++) {
+            mark_named(titles, count, &terms, at, named);
+        }
+        for (size_t i = 0; i < count; i++) {
+            const size_t text = titles[i].text;
+            if (named[i] && text != source) {
+                linked[text] = fmax(linked[text],
+                                    ranking->scores[text] + LINK_SHARE * ranking->scores[source]);
             }
         }
     }
@@ -105,7 +163,7 @@ pith_status pith__lingua_link(const pith__lingua_text *texts, pith__arena *arena
 {
     const size_t count = ranking->count;
     const pith__arena_mark mark = pith__arena_save(arena);
-    pith__lingua_terms *titles = NULL;
+    title *titles = NULL;
     double *linked = NULL;
     pith_status status = pith__arena_alloc(arena, count, sizeof *linked, &linked, err);
     if (status == PITH_OK && count > 1) {

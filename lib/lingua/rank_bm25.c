@@ -226,6 +226,22 @@ static void add_term(const bm25 *index, const term *t, double *scores)
     }
 }
 
+/* A word that the query repeats counts each time for the release, else once. */
+static pith_status add_query(const bm25 *index, const words *query, double *scores, pith_error *err)
+{
+    bool *counted = NULL;
+    PITH__TRY(pith__arena_alloc_zero(index->input->arena, index->term_count, sizeof *counted,
+                                     &counted, err));
+    for (size_t i = 0; i < query->count; i++) {
+        const term *t = find_term(index, &query->items[i]);
+        if (t != NULL && (index->official || !counted[t - index->terms])) {
+            add_term(index, t, scores);
+            counted[t - index->terms] = true;
+        }
+    }
+    return PITH_OK;
+}
+
 pith_status pith__rank_bm25(const pith__rank_input *input, double *scores, pith_error *err)
 {
     bm25 index = {.input = input, .official = input->options->mode == PITH__LINGUA_OFFICIAL};
@@ -248,11 +264,5 @@ pith_status pith__rank_bm25(const pith__rank_input *input, double *scores, pith_
     } else {
         set_idf(&index);
     }
-    for (size_t i = 0; i < query.count; i++) {
-        const term *t = find_term(&index, &query.items[i]);
-        if (t != NULL) {
-            add_term(&index, t, scores);
-        }
-    }
-    return PITH_OK;
+    return add_query(&index, &query, scores, err);
 }

@@ -314,7 +314,7 @@ static pith_status add_units(rendering *r, size_t first, size_t last, const pith
         pith_unit here = unit;
         here.start = s->start + (from - s->at);
         here.end = s->start + (to - s->at);
-        here.is_protected = here.is_protected || !s->compress;
+        here.is_protected = here.kept && (here.is_protected || !s->compress);
         PITH__TRY(add_unit(r, s->part, &here, continued, err));
         continued = true;
         unit.tokens = 0; /* counted once */

