@@ -90,23 +90,23 @@ void pith__heat_deinit(pith__heat *heat);
 int pith__heat_class(const pith__heat *heat, float nats);
 
 /* A stretch of text that looks the same throughout. Never empty. */
-typedef struct pith__stretch {
+typedef struct pith__heat_run {
     size_t start;
     size_t end;
     const pith_unit *unit; /* NULL: in no unit */
     bool in_output;
-} pith__stretch;
+} pith__heat_run;
 
 /* Walks over all of the text. All zero but for `heat`: at the beginning. */
-typedef struct pith__stretches {
+typedef struct pith__heat_walk {
     const pith__heat *heat;
     size_t at;
     size_t unit;
     size_t range;
-} pith__stretches;
+} pith__heat_walk;
 
 /* False at the end of the text. */
-bool pith__stretches_next(pith__stretches *segments, pith__stretch *out);
+bool pith__heat_next(pith__heat_walk *segments, pith__heat_run *out);
 
 /* Output in pieces of a few kilobytes. After a failure nothing more is written. */
 typedef struct pith__out {

@@ -81,14 +81,14 @@ int pith__heat_class(const pith__heat *heat, float nats)
     return level;
 }
 
-bool pith__stretches_next(pith__stretches *segments, pith__stretch *out)
+bool pith__heat_next(pith__heat_walk *segments, pith__heat_run *out)
 {
     const pith__heat *heat = segments->heat;
     const size_t at = segments->at;
     if (at >= heat->source->size) {
         return false;
     }
-    *out = (pith__stretch){.start = at, .end = heat->source->size};
+    *out = (pith__heat_run){.start = at, .end = heat->source->size};
     const pith__units *units = heat->units;
     while (segments->unit < units->count && units->items[segments->unit].end <= at) {
         segments->unit++;

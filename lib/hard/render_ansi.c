@@ -26,7 +26,7 @@ typedef struct painter {
     bool color;
 } painter;
 
-static int style_of(const painter *p, const pith__stretch *segment)
+static int style_of(const painter *p, const pith__heat_run *segment)
 {
     if (segment->unit == NULL) {
         return segment->in_output ? STYLE_NONE : STYLE_OUTSIDE;
@@ -78,7 +78,7 @@ static void put_hex(pith__out *out, const char *before, uint32_t number, int dig
 }
 
 /* Colours end before a line feed: a terminal would paint the rest of the line with them. */
-static void paint(painter *p, const pith__stretch *segment, int style)
+static void paint(painter *p, const pith__heat_run *segment, int style)
 {
     const pith__source *source = p->heat->source;
     for (size_t at = segment->start; at < segment->end;) {
@@ -118,10 +118,10 @@ pith_status pith__render_ansi(const pith__source *source, const pith__units *uni
     pith__heat heat;
     PITH__TRY(pith__heat_init(&heat, source, units, kept, mem, err));
     painter p = {.out = {.write = write, .user = user}, .heat = &heat, .color = color};
-    pith__stretches segments = {.heat = &heat};
-    pith__stretch segment;
+    pith__heat_walk segments = {.heat = &heat};
+    pith__heat_run segment;
     int style = STYLE_NONE;
-    while (pith__stretches_next(&segments, &segment)) {
+    while (pith__heat_next(&segments, &segment)) {
         int next = style_of(&p, &segment);
         next = !color && next == STYLE_OUTSIDE ? STYLE_DROPPED : next;
         if (next != style) {

@@ -396,7 +396,7 @@ static void put_kept(page *p, const pith_unit *unit)
     put_value(p, unit, true);
 }
 
-static void put_segment(page *p, const pith__stretch *segment)
+static void put_segment(page *p, const pith__heat_run *segment)
 {
     const char *end = "";
     if (segment->unit == NULL && !segment->in_output) {
@@ -417,11 +417,11 @@ static void put_segment(page *p, const pith__stretch *segment)
 static void put_main(page *p)
 {
     const pith__source *source = p->heat->source;
-    pith__stretches segments = {.heat = p->heat};
-    pith__stretch segment;
+    pith__heat_walk segments = {.heat = p->heat};
+    pith__heat_run segment;
     size_t since_block = 0;
     put(p, "<main dir=\"auto\"><div class=\"b\">");
-    while (pith__stretches_next(&segments, &segment)) {
+    while (pith__heat_next(&segments, &segment)) {
         put_segment(p, &segment);
         since_block++;
         /* the line break ends the block's last line, so the page looks the same without blocks */

@@ -272,7 +272,7 @@ static pith_status find_nearness(const focus *f, double *near)
     }
     for (size_t q = 0; q < f->question.count; q++) {
         for (size_t i = 0; i < in->unit_count; i++) {
-            distance[i] = INFINITY;
+            distance[i] = (double)INFINITY;
         }
         walk(f, q, true, distance);
         walk(f, q, false, distance);

@@ -107,7 +107,7 @@ static int compare_candidates(const void *left, const void *right)
 static double value_of(const iteration *it, const float *nats, size_t first, size_t count)
 {
     double sum = 0.0;
-    double most = -INFINITY;
+    double most = -(double)INFINITY;
     size_t known = 0;
     for (size_t i = first; i < first + count; i++) {
         if (!isnan(nats[i])) {

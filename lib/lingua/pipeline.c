@@ -280,7 +280,7 @@ static void add_segments(pipeline *p, size_t part, size_t start, size_t end)
     if (context->segment_count == 0) {
         pith__working_add(
             &p->working, text + start, end - start,
-            (pith__stretch){.part = part, .start = start, .rate = NAN, .compress = true});
+            (pith__stretch){.part = part, .start = start, .rate = (double)NAN, .compress = true});
         return;
     }
     for (size_t s = pith__lingua_segment_at(context, start);
@@ -325,7 +325,7 @@ static void add_joiner(pipeline *p)
 {
     const pith__working *w = &p->working;
     pith__stretch joiner = {
-        .part = PITH__LINGUA_NOWHERE, .rate = NAN, .compress = p->rules->joiners_are_text};
+        .part = PITH__LINGUA_NOWHERE, .rate = (double)NAN, .compress = p->rules->joiners_are_text};
     if (w->stretch_count > 0 && p->rules->joiners_are_text) {
         joiner.rate = w->stretches[w->stretch_count - 1].rate;
         joiner.compress = w->stretches[w->stretch_count - 1].compress;
@@ -336,7 +336,7 @@ static void add_joiner(pipeline *p)
 static void add_end(pipeline *p, size_t part, const pith__lingua_text *text)
 {
     pith__working_add(&p->working, text->text, text->size,
-                      (pith__stretch){.part = part, .rate = NAN, .compress = true});
+                      (pith__stretch){.part = part, .rate = (double)NAN, .compress = true});
 }
 
 /* Every context with "\n\n" between them, whether anything is left of them or not. */
@@ -401,7 +401,7 @@ static pith_status build_working(pipeline *p, pith_error *err)
     PITH__TRY(pith__working_init(&p->working, size, stretches, p->arena, err));
     if (prefix.size > 0) {
         pith__working_add(&p->working, prefix.text, prefix.size,
-                          (pith__stretch){.part = PITH__LINGUA_NOWHERE, .rate = NAN});
+                          (pith__stretch){.part = PITH__LINGUA_NOWHERE, .rate = (double)NAN});
     }
     p->working.prefix = p->working.size;
     if (p->rules->compresses_ends) {

@@ -1094,7 +1094,7 @@ static void papers_segments(void **state)
     const char *text = "Keep this as it is. Shorten this a lot, it goes on and on and on. Half of "
                        "what stands here may go.";
     const pith__lingua_segment segments[] = {
-        {0, 20, NAN, false}, {20, 66, 0.1, true}, {66, 98, NAN, true}};
+        {0, 20, (double)NAN, false}, {20, 66, 0.1, true}, {66, 98, (double)NAN, true}};
     trial t;
     trial_open(&t, PITH__LINGUA_PAPER, 400, 0.5, 50);
     trial_add(&t, text);
@@ -1183,7 +1183,7 @@ static void refusals(void **state)
     t.options.rate = 1.5;
     assert_status(pith__lingua_compress(&t.lm, &t.options, &t.prompt, &t.arena, &t.out, &err),
                   PITH_E_ARGUMENT);
-    t.options.rate = NAN;
+    t.options.rate = (double)NAN;
     assert_status(pith__lingua_compress(&t.lm, &t.options, &t.prompt, &t.arena, &t.out, &err),
                   PITH_E_ARGUMENT);
     t.options = good;
@@ -1209,7 +1209,8 @@ static void refusals(void **state)
 /* Everything at once. */
 static void trial_fill(trial *t)
 {
-    static const pith__lingua_segment segments[] = {{0, 20, NAN, false}, {20, 100, 0.3, true}};
+    static const pith__lingua_segment segments[] = {{0, 20, (double)NAN, false},
+                                                    {20, 100, 0.3, true}};
     trial_add(t, RIVER);
     trial_add(t, BREAD);
     trial_add(t, LETTERS LETTERS);

@@ -87,26 +87,26 @@ static const char *const sentences[] = {
 
 /* What is well-formed by itself. */
 static const char *const documents[] = {
-    "{\"title\": \"A short note on rivers and the towns along them\", \"n\": [1, 2.5, null],"
-    " \"body\": \"They \\\"met\\\" at the old\\nmill, and went on to the sea \\u00e9 "
-    "\\ud83d\\ude00\"}",
-    "[{\"role\": \"system\", \"content\": \"You answer briefly.\"}, {\"role\": \"user\", "
-    "\"content\":"
-    " \"Where is the nearest station to the old market square, and when is it open?\"},"
-    " {\"role\": \"assistant\", \"content\": \"It is behind the town hall; it opens at six.\"},"
-    " {\"role\": \"user\", \"content\": \"And the museum?\"}, {\"role\": \"user\", \"content\": "
-    "\"?\"}]",
-    "# Rivers\n\nThe Elbe is long and it is wide.\n\n| a | b |\n|---|---|\n| 1 | two |\n\n- one "
-    "item"
-    " of the list\n- another item\n\n```\nint x = 1;\n```\n\nThe end of [it](http://x.y).\n",
-    "{\"a\": 1, \"text\": \"one line of the log that nobody ever reads\"}\n{\"a\": 2, \"text\":"
-    " \"another line of the same log that somebody reads\"}\n",
+    ("{\"title\": \"A short note on rivers and the towns along them\", \"n\": [1, 2.5, null],"
+     " \"body\": \"They \\\"met\\\" at the old\\nmill, and went on to the sea \\u00e9 "
+     "\\ud83d\\ude00\"}"),
+    ("[{\"role\": \"system\", \"content\": \"You answer briefly.\"}, {\"role\": \"user\", "
+     "\"content\":"
+     " \"Where is the nearest station to the old market square, and when is it open?\"},"
+     " {\"role\": \"assistant\", \"content\": \"It is behind the town hall; it opens at six.\"},"
+     " {\"role\": \"user\", \"content\": \"And the museum?\"}, {\"role\": \"user\", \"content\": "
+     "\"?\"}]"),
+    ("# Rivers\n\nThe Elbe is long and it is wide.\n\n| a | b |\n|---|---|\n| 1 | two |\n\n- one "
+     "item"
+     " of the list\n- another item\n\n```\nint x = 1;\n```\n\nThe end of [it](http://x.y).\n"),
+    ("{\"a\": 1, \"text\": \"one line of the log that nobody ever reads\"}\n{\"a\": 2, \"text\":"
+     " \"another line of the same log that somebody reads\"}\n"),
 };
 
 static const char *const tagged[] = {
-    "<llmlingua, rate=0.3>The first part of this may go for the most.</llmlingua>"
-    "<llmlingua, compress=False> This stays. </llmlingua>"
-    "<llmlingua>And this is <k>rather</k> as the whole is.</llmlingua>",
+    ("<llmlingua, rate=0.3>The first part of this may go for the most.</llmlingua>"
+     "<llmlingua, compress=False> This stays. </llmlingua>"
+     "<llmlingua>And this is <k>rather</k> as the whole is.</llmlingua>"),
     "Plain <k>but kept</k> words, and <k></k>others that nobody asked for.",
     "<llmlingua, rate=0>All of this, word by word</llmlingua>, outside <llmlingua>x</llmlingua>",
 };
@@ -738,7 +738,8 @@ static void tags_do_not_cut_escapes(void **state)
     static const char *const texts[] = {
         "{\"a\": \"one two three <k>\\u00</k>e9 four five six seven\"}",
         "{\"a\": \"one two three \\u00<k>e9</k> four five six seven\"}",
-        "{\"a\": \"one two three \\<k>n</k> four five six seven\"}"};
+        "{\"a\": \"one two three \\<k>n</k> four five six seven\"}",
+    };
     pith_ctx *ctx = new_ctx();
     set(ctx, "keep-tag", "k");
     for (size_t i = 0; i < 6; i++) {

@@ -499,7 +499,7 @@ static void test_perplexity_nan(void **state)
     static const char *const texts[] = {"", "a cat and a dog", "word", "every good boy does fine",
                                         "", "a cat and a dog"};
     rank_case how = {.method = PITH__RANK_LLMLINGUA};
-    const double none[] = {NAN, 6.2375, NAN, 4.005, NAN, 6.2375};
+    const double none[] = {(double)NAN, 6.2375, (double)NAN, 4.005, (double)NAN, 6.2375};
     rank_result result = ranked(&how, texts, 6, "");
     assert_scores(&result, none, 6, 1e-6);
     assert_order(&result, (const size_t[]){1, 5, 3, 0, 2, 4}, 6);
@@ -535,7 +535,7 @@ static void test_hybrid(void **state)
                                    0.03149801587301587, 0.03200204813108039},
                   5, 1e-15);
     result = ranked(&how, ppl_texts, 5, ""); /* the texts' own perplexity alone */
-    assert_scores(&result, (const double[]){4.216, 4.808, 6.2375, 4.005, NAN}, 5, 1e-6);
+    assert_scores(&result, (const double[]){4.216, 4.808, 6.2375, 4.005, (double)NAN}, 5, 1e-6);
     assert_order(&result, (const size_t[]){2, 1, 0, 3, 4}, 5);
 }
 
