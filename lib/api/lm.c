@@ -5,8 +5,8 @@
 
 #include <math.h>
 
-_Static_assert(PITH__LM_NONE == PITH__NO_TARGET && PITH__LM_NONE == PITH__TOKEN_NONE,
-               "ids pass through unchanged");
+_Static_assert(PITH__LM_NONE == PITH__NO_TARGET, "targets pass through unchanged");
+_Static_assert(PITH__LM_NONE == PITH__TOKEN_NONE, "ids pass through unchanged");
 
 pith_status pith__lm_tokens_from(const pith__tokens *tokens, pith__arena *arena,
                                  pith__lm_tokens *out, pith_error *err)

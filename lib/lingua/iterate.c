@@ -210,9 +210,10 @@ static pith_status prepare(iteration *it, pith__arena *arena, pith_error *err)
     const pith__iterate_input *input = it->input;
     const size_t context = it->lm->context;
     if (context < 8 || input->window == 0) {
-        return pith__fail(err, PITH_E_CONTEXT,
-                          "a context of %zu tokens and windows of %zu leave nothing to read",
-                          context, input->window);
+        (void)pith__fail(err, PITH_E_CONTEXT,
+                         "a context of %zu tokens and windows of %zu leave nothing to read",
+                         context, input->window);
+        return PITH_E_CONTEXT;
     }
     it->window = input->window < context / 2 ? input->window : context / 2;
     it->prefix_count = input->prefix_count < context / 4 ? input->prefix_count : context / 4;

@@ -103,7 +103,8 @@ static pith_status build_automaton(const pith__lingua_text *response, pith__aren
     *a = (automaton){0};
     size_t most = 0;
     if (__builtin_mul_overflow(response->size, (size_t)3, &most)) {
-        return pith__fail(err, PITH_E_MEMORY, "out of memory: index of %zu bytes", response->size);
+        (void)pith__fail(err, PITH_E_MEMORY, "out of memory: index of %zu bytes", response->size);
+        return PITH_E_MEMORY;
     }
     /* at most 2n - 1 states and 3n - 4 edges for n > 2 bytes */
     PITH__TRY(pith__arena_alloc(arena, 2 * response->size + 1, sizeof *a->states, &a->states, err));
