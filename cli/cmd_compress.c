@@ -30,7 +30,8 @@ static pith_status compress_record(cli_engine *engine, const cli_settings *setti
 /* An empty result may be right, but nobody expects it. */
 static void warn_if_empty(const pith_stats *stats)
 {
-    if (stats->units > 0 && stats->units_kept == 0 && stats->budget_tokens > 0) {
+    if (stats->units > 0 && stats->units_kept == 0 && stats->budget_tokens > 0 &&
+        stats->budget_tokens < SIZE_MAX) {
         cli_message("nothing was kept: no unit fits into %zu tokens; a smaller --level may",
                     stats->budget_tokens);
     }

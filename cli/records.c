@@ -145,7 +145,7 @@ static pith_status read_contexts(const run *r, const json_t *record, pith_part *
         }
         add_part(parts, count, PITH_CONTEXT, one);
     }
-    return json_array_size(context) > 0
+    return json_is_array(context) || context == NULL
                ? PITH_OK
                : cli_fail(err, PITH_E_ARGUMENT, "\"context\" is not a string or an array of them");
 }

@@ -148,7 +148,7 @@ static void check_format(const char *text, size_t size, const pith__structure_op
     const pith_status status = pith__structure_read(text, size, options, mem, &s, &err);
     if (status != PITH_OK) {
         FUZZ_CHECK(options->format == PITH__FORMAT_JSON || options->format == PITH__FORMAT_CHAT);
-        FUZZ_CHECK(status == PITH_E_SYNTAX || status == PITH_E_RANGE);
+        FUZZ_CHECK(status == PITH_E_SYNTAX || status == PITH_E_UNSUPPORTED);
         FUZZ_CHECK(err.offset <= size && s.segments.items == NULL && s.joined.items == NULL);
         return;
     }

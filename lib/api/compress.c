@@ -3,6 +3,11 @@
  */
 #include "api/prompt.h"
 
+#include <stdlib.h>
+
+/* Below it there is no room for a past and a window. */
+#define CONTEXT_LEAST 16
+
 pith_status pith__count(const pith_ctx *ctx, const char *text, size_t size, size_t *count,
                         pith_error *err)
 {
@@ -20,6 +25,21 @@ static pith_status check_params(const pith_ctx *ctx, const pith__prompt *prompt,
     }
     if (!selective && p->percentile >= 0.0) {
         return pith__fail(err, PITH_E_ARGUMENT, "percentile: for method selective only");
+    }
+    if (p->mode != PITH__MODE_PITH && p->format > PITH__FORMAT_TEXT) {
+        return pith__fail(err, PITH_E_ARGUMENT,
+                          "format: only mode pith knows JSON, chat, Markdown");
+    }
+    const size_t forced = prompt->context_count > 0 ? p->force_context_ids.count : 0;
+    for (size_t i = 0; i < forced && !selective; i++) {
+        if (strtoul(p->force_context_ids.items[i], NULL, 10) >= prompt->context_count) {
+            return pith__fail(err, PITH_E_ARGUMENT, "force-context-ids: there is no context %s",
+                              p->force_context_ids.items[i]);
+        }
+    }
+    if (!selective && p->ctx_size > 0.0 && p->ctx_size < CONTEXT_LEAST) {
+        return pith__fail(err, PITH_E_RANGE, "ctx-size: llmlingua needs at least %d tokens",
+                          CONTEXT_LEAST);
     }
     return pith__check_question(ctx, prompt, err);
 }

@@ -78,10 +78,16 @@ static void rank_segment(const pith__units *units, const ranked *all, size_t fir
         total += weight_of(&units->items[all[i].unit]);
     }
     double before = 0.0;
+    bool first_word = true;
     for (size_t i = first; i < end; i++) {
         const double weight = weight_of(&units->items[all[i].unit]);
         const double q = (before + weight / 2.0) / total;
         keys[all[i].unit] = (float)log(rate / q);
+        if (first_word && rate > 0.0 && units->items[all[i].unit].tokens > 0) {
+            /* an empty message or value says something else than a short one */
+            keys[all[i].unit] += SENTENCE_BONUS;
+            first_word = false;
+        }
         before += weight;
     }
 }

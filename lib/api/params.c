@@ -36,16 +36,17 @@ static const param table[] = {
       "counts."},
      FIELD(preset)},
     {{"rate", 'r', PITH_PARAM_FLOAT, 0, 1, "0.5", "", "share", "0.1", "compress",
-      "What to keep. Mode pith: at most this share of the counted tokens. Mode paper: units "
-      "that together hold this share of the self-information. Mode official: this share of the "
-      "units."},
+      "What to keep. Mode pith: at most this share of the counted tokens. In the other modes "
+      "llmlingua aims at this share of the tokens, selective keeps units that hold this share of "
+      "the self-information (paper) or this share of the units (official)."},
      FIELD(rate)},
     {{"target-tokens", 0, PITH_PARAM_INT, 0, TOKENS_MAX, "", "", "tokens", "0.1", "compress",
-      "Keep at most so many counted tokens. Overrides the rate. Mode pith only."},
+      "Keep at most so many counted tokens. Overrides the rate. Exact in mode pith; method "
+      "selective has it there only, llmlingua in mode official counts contexts alone."},
      FIELD(target_tokens)},
     {{"percentile", 0, PITH_PARAM_FLOAT, 0, 100, "", "", "percent", "0.1", "compress",
-      "Drop the units whose self-information is below this percentile over all units. Overrides "
-      "rate and target-tokens."},
+      "Method selective: drop the units whose self-information is below this percentile over all "
+      "units. Overrides rate and target-tokens."},
      FIELD(percentile)},
     {{"level", 0, PITH_PARAM_ENUM, 0, 0, "phrase", "token|word|phrase|sentence", "", "0.1",
       "compress",
@@ -53,8 +54,8 @@ static const param table[] = {
       "text, single words elsewhere."},
      FIELD(level)},
     {{"mode", 0, PITH_PARAM_ENUM, 0, 0, "pith", "pith|paper|official", "", "0.1", "compress",
-      "pith: exact token budget. paper: units weighed by the sum of their tokens, top-p mass. "
-      "official: the released code, sentence by sentence, to the byte."},
+      "pith: exact token budget. paper: the published equations. official: the released code, "
+      "decision for decision."},
      FIELD(mode)},
     {{"aggregate", 0, PITH_PARAM_ENUM, 0, 0, "auto", "mean|sum|max|auto", "", "0.1", "compress",
       "Self-information of a unit from that of its tokens. auto: mean, in mode paper sum."},

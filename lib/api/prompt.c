@@ -274,6 +274,9 @@ static pith_status use_tags(const pith_allocator *mem, pith__reading *part, cons
 {
     const pith__segments *tagged = &s->lingua.segments;
     for (size_t i = 0; i < tagged->count; i++) {
+        if (tagged->items[i].rate >= 1.0) {
+            continue; /* all of it stays, so it competes with nothing */
+        }
         PITH__TRY(pith__segments_push(
             &part->segments, mem, map_forward(&s->keep.map, tagged->items[i].start),
             map_forward(&s->keep.map, tagged->items[i].end), tagged->items[i].rate, err));

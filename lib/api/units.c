@@ -200,7 +200,8 @@ static pith_status put_ranked_contexts(job *j, const pith__ranking *ranking, boo
         forced[i] = part->by_rule.count > 0 || /* protected text is inviolate */
                     (j->options.strict_preserve_uncompressed && part->has_uncompressed);
     }
-    const double room = drops ? room_for_contexts(j) : (double)INFINITY;
+    const bool fits = j->budget >= prompt->tokens;
+    const double room = drops && !fits ? room_for_contexts(j) : (double)INFINITY;
     const pith__coarse_input input = {ranking, lengths, forced, room};
     PITH__TRY(pith__lingua_coarse(&j->options, &input, &j->ctx->arena, &coarse, j->err));
     put_contexts(j, coarse.kept, coarse.change, coarse.count);
@@ -216,8 +217,10 @@ static pith_status choose_contexts(job *j)
     }
     const bool several = j->is_lingua && prompt->context_count > 1;
     const bool shortens = j->budget < prompt->tokens;
-    const bool drops = shortens && j->options.use_context_level_filter && !has_local_part(prompt);
-    if (several && (shortens || j->options.reorder_context != PITH__REORDER_ORIGINAL)) {
+    const bool limits = j->options.force_context_number >= 0.0;
+    const bool drops =
+        (shortens || limits) && j->options.use_context_level_filter && !has_local_part(prompt);
+    if (several && (shortens || limits || j->options.reorder_context != PITH__REORDER_ORIGINAL)) {
         pith__ranking ranking;
         PITH__TRY(rank_contexts(j, &ranking));
         PITH__TRY(put_ranked_contexts(j, &ranking, drops));

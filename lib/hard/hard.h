@@ -38,8 +38,8 @@ typedef enum pith__aggregate {
 typedef struct pith__units {
     pith_unit *items; /* NULL if count is 0 */
     size_t count;
-    const float *keys; /* (count) what pith__select_budget() ranks them by, more is better; NULL:
-                          their nats */
+    const float *keys; /* (count) what pith__select_budget() ranks them by, more is better; minus
+                          infinity: never kept, even if there is room. NULL: their nats */
 } pith__units;
 
 /* Every list is ascending and within the source; a list whose count is 0 may be NULL. */

@@ -31,7 +31,8 @@ pith_status pith__units_rank(const pith__units *units, pith__arena *arena, pith_
     pith__ranked *ranked = NULL;
     PITH__TRY(pith__arena_alloc(arena, units->count, sizeof *ranked, &ranked, err));
     for (size_t i = 0; i < units->count; i++) {
-        if (!units->items[i].is_protected) {
+        const bool never = units->keys != NULL && isinf(units->keys[i]) && units->keys[i] < 0.0F;
+        if (!units->items[i].is_protected && !never) {
             ranked[(*count)++] = (pith__ranked){
                 .key = units->keys != NULL ? units->keys[i] : units->items[i].nats, .index = i};
         }

@@ -84,12 +84,21 @@ static size_t find_text(const pith__json *doc, size_t block)
     return is_text ? text : PITH__JSON_NONE;
 }
 
+/* "No." and "42" are answers, not text to be shortened. */
+static pith_status add_prose(const pith__json *doc, size_t string, const pith_allocator *mem,
+                             pith__structure *out, pith_error *err)
+{
+    return pith__json_is_prose(doc, string)
+               ? pith__json_add_string(doc, string, (double)NAN, mem, out, err)
+               : PITH_OK;
+}
+
 static pith_status read_message(const pith__json *doc, size_t message, const pith_allocator *mem,
                                 pith__structure *out, pith_error *err)
 {
     const size_t content = pith__json_member(doc, message, "content");
     if (is_kind(doc, content, PITH__JSON_STRING)) {
-        return pith__json_add_string(doc, content, (double)NAN, mem, out, err);
+        return add_prose(doc, content, mem, out, err);
     }
     if (!is_kind(doc, content, PITH__JSON_ARRAY)) {
         return PITH_OK;
@@ -97,7 +106,7 @@ static pith_status read_message(const pith__json *doc, size_t message, const pit
     for (size_t i = content + 1; i < doc->nodes[content].next; i = doc->nodes[i].next) {
         const size_t text = find_text(doc, i);
         if (text != PITH__JSON_NONE) {
-            PITH__TRY(pith__json_add_string(doc, text, (double)NAN, mem, out, err));
+            PITH__TRY(add_prose(doc, text, mem, out, err));
         }
     }
     return PITH_OK;

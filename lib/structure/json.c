@@ -236,7 +236,8 @@ static pith_status parse_container(parser *p)
     const char closing = is_object ? '}' : ']';
     const size_t index = doc->count;
     if (p->depth == DEEPEST) {
-        return pith__fail_at(p->err, PITH_E_RANGE, p->at, "JSON: nests deeper than %d", DEEPEST);
+        return pith__fail_at(p->err, PITH_E_UNSUPPORTED, p->at, "JSON: nests deeper than %d",
+                             DEEPEST);
     }
     PITH__TRY(push_node(p, is_object ? PITH__JSON_OBJECT : PITH__JSON_ARRAY, p->at));
     p->at++;
@@ -423,12 +424,9 @@ static bool is_letter(uint32_t code_point)
     return code_point >= 0x80 || (lower >= 'a' && lower <= 'z');
 }
 
-/*
- * True if a string is prose: four runs without white space that hold a letter, or as much text in
- * a script that writes without spaces.
- */
-static bool is_prose(const pith__json *doc, const pith__json_node *string)
+bool pith__json_is_prose(const pith__json *doc, size_t index)
 {
+    const pith__json_node *string = &doc->nodes[index];
     const size_t end = string->end - 1;
     size_t weight = 0;
     bool in_word = false; /* a letter was seen since the last white space */
@@ -490,7 +488,7 @@ static pith_status walk(walker *w, size_t index, size_t depth, size_t entry)
     const double rate = entry > 0 ? w->options->keys[entry - 1].rate : (double)NAN;
     switch (node->kind) {
     case PITH__JSON_STRING:
-        if (entry > 0 ? rate >= 1.0 : !is_prose(w->doc, node)) {
+        if (entry > 0 ? rate >= 1.0 : !pith__json_is_prose(w->doc, index)) {
             return PITH_OK;
         }
         return pith__json_add_string(w->doc, index, rate, w->mem, w->out, w->err);

@@ -60,8 +60,7 @@ typedef struct pith__structure {
      * What may be shortened, ascending, disjoint. Bytes in no segment stay as they are.
      * TEXT and MARKDOWN: one segment, the whole text. JSON: the insides of string values that
      * are prose: at least four runs between white space that hold a letter, or eight letters of
-     * a script that writes without spaces. CHAT: the insides of the texts of messages, prose or
-     * not; none of the last `keep_turns` messages, nor of the roles system, developer, tool and
+     * a script that writes without spaces. CHAT: the same for the texts of messages; none of the last `keep_turns` messages, nor of the roles system, developer, tool and
      * function, nor of anything that is not the content of a message. Removing whole characters
      * of segments without cutting what is joined leaves the JSON valid.
      */
@@ -90,7 +89,7 @@ typedef struct pith__structure {
  * what has a fence, a heading with '#', a table, a list of two items or a link.
  *
  * Fails with E_SYNTAX and the byte if the format is JSON or CHAT by request and the text is not,
- * E_RANGE for JSON that nests deeper than 512 (AUTO takes either for Markdown or text), E_MEMORY.
+ * E_UNSUPPORTED for JSON that nests deeper than 512 (AUTO takes either for Markdown or text), E_MEMORY.
  */
 PITH_NODISCARD pith_status pith__structure_read(const char *text, size_t size,
                                                 const pith__structure_options *options,

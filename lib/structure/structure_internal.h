@@ -58,6 +58,12 @@ bool pith__json_equals(const pith__json *doc, size_t node, const char *value);
 /* The value of the last member of that name, as parsers have it, or PITH__JSON_NONE. */
 size_t pith__json_member(const pith__json *doc, size_t object, const char *name);
 
+/*
+ * True if the string at node `index` is prose: four runs without white space that hold a letter, or
+ * as much text in a script that writes without spaces.
+ */
+bool pith__json_is_prose(const pith__json *doc, size_t index);
+
 /* Adds the inside of a string to the segments, and its escapes to what is joined. */
 PITH_NODISCARD pith_status pith__json_add_string(const pith__json *doc, size_t node, double rate,
                                                  const pith_allocator *mem, pith__structure *out,

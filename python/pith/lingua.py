@@ -59,6 +59,7 @@ _FOR_CONTEXTS = _FOR_ALL + (
     "concate_question",
     "strict_preserve_uncompressed",
 )
+_RELEASE_MODEL = "NousResearch/Llama-2-7b-hf"  # the default of the release
 _ROOM_AT_LEAST = 100  # tokens of contexts where instruction and question take the whole budget
 
 
@@ -70,6 +71,8 @@ def _open_model(model_name: Union[str, Model, None]) -> Optional[Model]:
     """None: the built-in model, with a warning if another was asked for."""
     if model_name is None or isinstance(model_name, Model):
         return model_name
+    if model_name is _RELEASE_MODEL:  # nobody asked for it
+        return None
     is_repository = isinstance(model_name, str) and (
         _REPOSITORY.fullmatch(model_name)
         and not model_name.startswith(".")
@@ -141,7 +144,7 @@ class PromptCompressor:
 
     def __init__(
         self,
-        model_name: Union[str, Model, None] = "NousResearch/Llama-2-7b-hf",
+        model_name: Union[str, Model, None] = _RELEASE_MODEL,
         device_map: str = "cuda",
         model_config: Dict[str, Any] = {},  # noqa: B006 (the release's defaults; never changed)
         open_api_config: Dict[str, Any] = {},  # noqa: B006
@@ -251,7 +254,7 @@ class PromptCompressor:
                 keep_digits=force_reserve_digit,
                 drop_consecutive=drop_consecutive,
             )
-        parts = (instruction, context, question)
+        parts = (instruction or "", context, question or "")
         return self._compress(parts, rate, target_token, effective, params)
 
     def structured_compress_prompt(
@@ -291,7 +294,7 @@ class PromptCompressor:
         params = _named(locals(), _FOR_CONTEXTS)
         params.update(structured=True)
         effective = _check_mode(mode or self.mode)
-        parts = (instruction, context, question)
+        parts = (instruction or "", context, question or "")
         return self._compress(parts, rate, target_token, effective, params)
 
     def compress_json(

@@ -226,7 +226,7 @@ static void random_settings(pith_ctx *ctx, uint64_t *seed, settings *s)
     maybe(ctx, seed, "condition-in-question", "after_condition");
     maybe(ctx, seed, "concate-question", "false");
     maybe(ctx, seed, "iterative-size", "16");
-    maybe(ctx, seed, "force-context-ids", "1");
+    maybe(ctx, seed, "force-context-ids", "0");
     maybe(ctx, seed, "aggregate", "max");
     maybe(ctx, seed, "keep-turns", "0");
 }
