@@ -409,6 +409,8 @@ class PromptCompressor:
         contexts = [context] if isinstance(context, str) else list(context or ())
         untagged = [_TAG.sub("", text) for text in contexts] if params["structured"] else contexts
         concate_question = bool(params["concate_question"])
+        if mode == "pith" and params["rank_method"] in ("llmlingua", "longllmlingua"):
+            params["rank_method"] = "auto"  # it named the method; mode pith ranks as it does
         params.update(
             self._budget(
                 (instruction, untagged, question), rate, target_token, mode, concate_question
