@@ -731,6 +731,64 @@ static void kept_text_outlives_its_context(void **state)
     pith_ctx_free(ctx);
 }
 
+/* What one context becomes; the caller frees. */
+static char *shortened(pith_ctx *ctx, const char *text)
+{
+    const pith_part part = part_of(PITH_CONTEXT, text);
+    pith_result *result = compress(ctx, &part, 1);
+    const size_t size = pith_result_size(result);
+    char *copy = malloc(size + 1);
+    assert_non_null(copy);
+    memcpy(copy, pith_result_text(result), size + 1);
+    pith_result_free(result);
+    return copy;
+}
+
+/* Sections do not lend each other tokens: rate 1 is all of it, rate 0 nothing. */
+static void sections_have_their_own_rates(void **state)
+{
+    (void)state;
+    pith_ctx *ctx = new_ctx();
+    set(ctx, "method", "llmlingua");
+    char *text =
+        shortened(ctx, "<llmlingua, rate=0>This is a rather long sentence, 1 2 3 ? - - "
+                       "height</llmlingua><llmlingua, rate=1>Under the program , officials "
+                       "work to identify , target and search high-risk cargo .</llmlingua>"
+                       "<llmlingua, rate=0.5> Half of this sentence may go without harm to "
+                       "anybody at all.</llmlingua>");
+    const char *whole = "Under the program , officials work to identify , target and search "
+                        "high-risk cargo .";
+    assert_int_equal(strncmp(text, whole, strlen(whole)), 0);
+    assert_true(strlen(text) > strlen(whole) + 4 && strlen(text) < strlen(whole) + 60);
+    free(text);
+    pith_ctx_free(ctx);
+}
+
+/* An answer of one word stays, and no message loses its last one. */
+static void messages_are_never_emptied(void **state)
+{
+    (void)state;
+    static const char *const rates[] = {"0.5", "0.3"};
+    const char *chat = "[{\"role\":\"user\",\"content\":\"Shall I delete the old database now, or "
+                       "keep it?\"},{\"role\":\"assistant\",\"content\":\"No.\"},"
+                       "{\"role\":\"user\",\"content\":\"42\"},"
+                       "{\"role\":\"user\",\"content\":\"Then please write down what is in it "
+                       "and tell all of us about it.\"}]";
+    for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
+        pith_ctx *ctx = new_ctx();
+        set(ctx, "method", "llmlingua");
+        set(ctx, "keep-turns", "0");
+        set(ctx, "rate", rates[i]);
+        char *text = shortened(ctx, chat);
+        assert_true(strlen(text) < strlen(chat));
+        assert_non_null(strstr(text, "\"No.\""));
+        assert_non_null(strstr(text, "\"42\""));
+        assert_null(strstr(text, "\"content\":\"\""));
+        free(text);
+        pith_ctx_free(ctx);
+    }
+}
+
 /* Half an escape sequence is no JSON. */
 static void tags_do_not_cut_escapes(void **state)
 {
@@ -908,6 +966,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(tags_in_a_question_are_not_asked_for),
         cmocka_unit_test(tags_and_keep_tags_go_together),
         cmocka_unit_test(kept_text_outlives_its_context),
+        cmocka_unit_test(sections_have_their_own_rates),
+        cmocka_unit_test(messages_are_never_emptied),
         cmocka_unit_test(tags_do_not_cut_escapes),
         cmocka_unit_test(errors_point_at_the_source),
         cmocka_unit_test(prompts_that_are_none),
