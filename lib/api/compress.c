@@ -14,6 +14,12 @@ pith_status pith__count(const pith_ctx *ctx, const char *text, size_t size, size
     return pith_tokenizer_count(ctx->counter, text, size, count, err);
 }
 
+bool pith__selects_units(const pith__params *params)
+{
+    return params->mode == PITH__MODE_PITH ||
+           (params->method == PITH__METHOD_SELECTIVE && params->mode == PITH__MODE_PAPER);
+}
+
 static pith_status check_params(const pith_ctx *ctx, const pith__prompt *prompt, pith_error *err)
 {
     const pith__params *p = &ctx->params;
@@ -57,9 +63,8 @@ static pith_status compress(pith_ctx *ctx, const pith_part *parts, size_t count,
         PITH__TRY(pith__compress_selective_official(ctx, &prompt, result, err));
     } else {
         PITH__TRY(pith__prompt_read(ctx, &prompt, err));
-        PITH__TRY(selective || p->mode == PITH__MODE_PITH
-                      ? pith__compress_units(ctx, &prompt, result, err)
-                      : pith__compress_lingua(ctx, &prompt, result, err));
+        PITH__TRY(pith__selects_units(p) ? pith__compress_units(ctx, &prompt, result, err)
+                                         : pith__compress_lingua(ctx, &prompt, result, err));
     }
     result->stats.select_seconds = pith__seconds() - start - result->stats.score_seconds;
     return PITH_OK;

@@ -290,13 +290,17 @@ static pith_status build(pith_ctx *ctx, const pith__keys_input *input, const pit
     const pith__work *work = input->work;
     pith__sentences sentences = {NULL, 0, 0};
     pith__focus_unit *described = NULL;
-    if (input->options != NULL) {
+    const bool by_question = values_by_question(ctx, input);
+    const bool by_salience = values_by_salience(ctx, input);
+    if (by_question || by_salience || wants_sentences(input->options)) {
         PITH__TRY(pith__sentences_find(ctx, input->prompt, work, input->scored, &sentences, err));
+    }
+    if (by_question || by_salience) {
         PITH__TRY(describe_units(ctx, input, units, &sentences, &described, err));
     }
-    if (values_by_question(ctx, input)) {
+    if (by_question) {
         PITH__TRY(value_by_question(ctx, input, described, units->count, &sentences, keys, err));
-    } else if (values_by_salience(ctx, input)) {
+    } else if (by_salience) {
         value_by_salience(input, described, units->count, &sentences, keys);
     } else {
         for (size_t i = 0; i < units->count; i++) {

@@ -225,20 +225,6 @@ static pith_status make_ranges(job *j, pith_range **out)
     return PITH_OK;
 }
 
-static int compare_ranges(const void *left, const void *right)
-{
-    const pith_range *a = left;
-    const pith_range *b = right;
-    return a->start < b->start ? -1 : a->start > b->start;
-}
-
-static int compare_units(const void *left, const void *right)
-{
-    const pith_unit *a = left;
-    const pith_unit *b = right;
-    return a->start < b->start ? -1 : a->start > b->start;
-}
-
 typedef struct unit_list {
     pith_unit *items;
     size_t count;
@@ -284,8 +270,8 @@ static pith_status make_units(job *j, const pith_range *ranges, unit_list *out)
     for (size_t i = 0; i < kept_count; i++) {
         kept[i] = ranges[i];
     }
-    qsort(judged, judged_count, sizeof *judged, compare_units);
-    qsort(kept, kept_count, sizeof *kept, compare_ranges);
+    pith__sort_units(judged, judged_count);
+    pith__sort_ranges(kept, kept_count);
     size_t at = 0;
     size_t next = 0;
     for (size_t i = 0; i < judged_count; i++) {
@@ -296,22 +282,6 @@ static pith_status make_units(job *j, const pith_range *ranges, unit_list *out)
         at = judged[i].end > at ? judged[i].end : at;
     }
     return fill_gap(j, out, kept, kept_count, at, j->all.size, &next);
-}
-
-static pith_status make_scores(job *j, double **out)
-{
-    *out = NULL;
-    if (j->output.scores == NULL) {
-        return PITH_OK;
-    }
-    PITH__TRY(pith__arena_alloc(&j->ctx->arena, j->prompt->count, sizeof **out, out, j->err));
-    for (size_t i = 0; i < j->prompt->count; i++) {
-        (*out)[i] = (double)NAN;
-    }
-    for (size_t i = 0; i < j->prompt->context_count; i++) {
-        (*out)[j->prompt->contexts[i]] = j->output.scores[i];
-    }
-    return PITH_OK;
 }
 
 /* Instruction, contexts as they were ordered, question; whatever is empty stands nowhere. */
@@ -356,7 +326,9 @@ static pith_status hand_over(job *j, const pith__lm_adapter *lm, pith__outcome *
     size_t *places = NULL;
     PITH__TRY(make_ranges(j, &ranges));
     PITH__TRY(make_units(j, ranges, &units));
-    PITH__TRY(make_scores(j, &scores));
+    if (j->output.scores != NULL) {
+        PITH__TRY(pith__prompt_spread(j->ctx, j->prompt, j->output.scores, &scores, j->err));
+    }
     PITH__TRY(make_places(j, &places));
     *out = (pith__outcome){.text = j->output.text,
                            .size = j->output.size,

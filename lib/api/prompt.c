@@ -6,9 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-#define JOINER      "\n\n"
-#define JOINER_SIZE ((size_t)2)
-
 /* ---- joining ---------------------------------------------------------------------------------- */
 
 static pith_status note_role(pith__prompt *prompt, const pith_part *part, size_t index,
@@ -38,7 +35,7 @@ static pith_status joined_size(const pith_part *parts, size_t count, size_t *out
         if (parts[i].size > SIZE_MAX / 2 - size) {
             return pith__fail(err, PITH_E_RANGE, "the prompt is too large");
         }
-        size += parts[i].size + (i > 0 ? JOINER_SIZE : 0);
+        size += parts[i].size + (i > 0 ? PITH__JOINER_SIZE : 0);
     }
     *out = size;
     return PITH_OK;
@@ -58,8 +55,8 @@ pith_status pith__prompt_join(pith_ctx *ctx, const pith_part *parts, size_t coun
     for (size_t i = 0; i < count; i++) {
         PITH__TRY(note_role(out, &parts[i], i, err));
         if (i > 0) {
-            memcpy(source + at, JOINER, JOINER_SIZE);
-            at += JOINER_SIZE;
+            memcpy(source + at, PITH__JOINER, PITH__JOINER_SIZE);
+            at += PITH__JOINER_SIZE;
         }
         out->parts[i] =
             (pith__reading){.role = parts[i].role, .start = at, .end = at + parts[i].size};
@@ -80,6 +77,19 @@ pith__lingua_text pith__prompt_text(const pith__prompt *prompt, size_t part)
         return (pith__lingua_text){"", 0};
     }
     return (pith__lingua_text){prompt->parts[part].text, prompt->parts[part].size};
+}
+
+pith_status pith__prompt_spread(pith_ctx *ctx, const pith__prompt *prompt, const double *values,
+                                double **out, pith_error *err)
+{
+    PITH__TRY(pith__arena_alloc(&ctx->arena, prompt->count, sizeof **out, out, err));
+    for (size_t i = 0; i < prompt->count; i++) {
+        (*out)[i] = (double)NAN;
+    }
+    for (size_t i = 0; i < prompt->context_count; i++) {
+        (*out)[prompt->contexts[i]] = values[i];
+    }
+    return PITH_OK;
 }
 
 /* ---- tags ----------------------------------------------------------------------------------------- */
@@ -269,16 +279,16 @@ static pith_status outside(const pith_allocator *mem, const pith__segments *segm
 /* ---- structure ----------------------------------------------------------------------------------------- */
 
 /* Segments by <llmlingua> tags: the caller's wishes count, whatever the text is. */
-static pith_status use_tags(const pith_allocator *mem, pith__reading *part, const stripped *s,
-                            pith_error *err)
+static pith_status use_tags(pith_ctx *ctx, pith__reading *part, const stripped *s, pith_error *err)
 {
+    const pith_allocator mem = pith__arena_allocator(&ctx->arena);
     const pith__segments *tagged = &s->lingua.segments;
     for (size_t i = 0; i < tagged->count; i++) {
-        if (tagged->items[i].rate >= 1.0) {
+        if (tagged->items[i].rate >= 1.0 && pith__selects_units(&ctx->params)) {
             continue; /* all of it stays, so it competes with nothing */
         }
         PITH__TRY(pith__segments_push(
-            &part->segments, mem, map_forward(&s->keep.map, tagged->items[i].start),
+            &part->segments, &mem, map_forward(&s->keep.map, tagged->items[i].start),
             map_forward(&s->keep.map, tagged->items[i].end), tagged->items[i].rate, err));
     }
     part->is_local = true;
@@ -375,7 +385,7 @@ static pith_status read_part(pith_ctx *ctx, const pith__prompt *prompt, pith__re
     PITH__TRY(
         strip_tags(ctx, part, prompt->source + part->start, part->end - part->start, &s, err));
     if (part->role == PITH_CONTEXT) {
-        PITH__TRY(s.lingua.tagged ? use_tags(&mem, part, &s, err) : use_structure(ctx, part, err));
+        PITH__TRY(s.lingua.tagged ? use_tags(ctx, part, &s, err) : use_structure(ctx, part, err));
         PITH__TRY(find_kept(ctx, part, &s.keep.kept, err));
     }
     PITH__TRY(outside(&mem, &part->segments, part->size, &rest, err));
@@ -397,8 +407,8 @@ static pith_status count_all(pith_ctx *ctx, pith__prompt *prompt, pith_error *er
     for (size_t i = 0; i < prompt->count; i++) {
         const pith__reading *part = &prompt->parts[i];
         if (i > 0) {
-            memcpy(text + size, JOINER, JOINER_SIZE);
-            size += JOINER_SIZE;
+            memcpy(text + size, PITH__JOINER, PITH__JOINER_SIZE);
+            size += PITH__JOINER_SIZE;
         }
         if (part->size > 0) {
             memcpy(text + size, part->text, part->size);

@@ -13,6 +13,10 @@
 
 #include "api/api.h"
 
+/* What stands between two parts, of the source and of the output. */
+#define PITH__JOINER      "\n\n"
+#define PITH__JOINER_SIZE ((size_t)2)
+
 /* ---- readings (prompt.c) --------------------------------------------------------------------- */
 
 /* Offsets of the lists are bytes of `text`; all lists ascend and are disjoint. */
@@ -55,6 +59,10 @@ PITH_NODISCARD pith_status pith__prompt_join(pith_ctx *ctx, const pith_part *par
 
 /* Reads every part: tags, structure, protection. Error offsets are bytes of the source. */
 PITH_NODISCARD pith_status pith__prompt_read(pith_ctx *ctx, pith__prompt *prompt, pith_error *err);
+
+/* Values of prompt->contexts as values of all parts, NaN for the others; in the arena. */
+PITH_NODISCARD pith_status pith__prompt_spread(pith_ctx *ctx, const pith__prompt *prompt,
+                                               const double *values, double **out, pith_error *err);
 
 /* A part that was read, without its tags, for the methods of lib/lingua; PITH__NO_PART: empty. */
 pith__lingua_text pith__prompt_text(const pith__prompt *prompt, size_t part);
@@ -121,7 +129,6 @@ typedef struct pith__sentence {
     size_t place;
     size_t tokens;  /* the scorer's */
     double nats;    /* mean over them; NaN: unknown */
-    double score;   /* larger is better; the nats, unless a question says more */
     bool preferred; /* by keep-first-sentence and its like */
     bool dropped;   /* by the sentence filter: only if there is room in the end */
 } pith__sentence;
@@ -212,6 +219,13 @@ PITH_NODISCARD pith_status pith__compress_selective_official(pith_ctx *ctx,
 /* Modes pith and, of Selective Context, paper: units under a budget (units.c). */
 PITH_NODISCARD pith_status pith__compress_units(pith_ctx *ctx, const pith__prompt *prompt,
                                                 pith_result *result, pith_error *err);
+
+/* By their place, whatever order they came in. */
+void pith__sort_ranges(pith_range *ranges, size_t count);
+void pith__sort_units(pith_unit *units, size_t count);
+
+/* True if units are selected (units.c); false for the modes that do so by themselves. */
+bool pith__selects_units(const pith__params *params);
 
 /* Tokens of `text` by the context's counter. */
 PITH_NODISCARD pith_status pith__count(const pith_ctx *ctx, const char *text, size_t size,

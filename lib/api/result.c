@@ -63,12 +63,11 @@ static int compare_units(const void *left, const void *right)
     return a->end < b->end ? -1 : a->end > b->end;
 }
 
-/* In the order of the source, which is another one where contexts were reordered. */
-static void sort_units(pith_result *r)
+void pith__sort_units(pith_unit *units, size_t count)
 {
-    for (size_t i = 1; i < r->n_units; i++) {
-        if (r->units[i].start < r->units[i - 1].start) {
-            qsort(r->units, r->n_units, sizeof *r->units, compare_units);
+    for (size_t i = 1; i < count; i++) {
+        if (units[i].start < units[i - 1].start) { /* most often they are in order */
+            qsort(units, count, sizeof *units, compare_units);
             return;
         }
     }
@@ -92,7 +91,7 @@ static pith_status map_units(const pith__prompt *prompt, const pith__outcome *o,
             PITH__TRY(append_unit(r, &whole, err));
         }
     }
-    sort_units(r);
+    pith__sort_units(r->units, r->n_units); /* contexts may have been reordered */
     for (size_t i = 0; i < r->n_units; i++) {
         r->stats.units_kept += r->units[i].kept;
         r->stats.units_protected += r->units[i].is_protected;
@@ -113,6 +112,11 @@ static int compare_ranges(const void *left, const void *right)
     return a->end < b->end ? -1 : a->end > b->end;
 }
 
+void pith__sort_ranges(pith_range *ranges, size_t count)
+{
+    qsort(ranges, count, sizeof *ranges, compare_ranges);
+}
+
 /* The ranges in the order of the source. */
 static pith_status sort_ranges(pith_ctx *ctx, const pith_result *r, pith_range **out,
                                pith_error *err)
@@ -121,7 +125,7 @@ static pith_status sort_ranges(pith_ctx *ctx, const pith_result *r, pith_range *
     for (size_t i = 0; i < r->n_ranges; i++) {
         (*out)[i] = r->ranges[i];
     }
-    qsort(*out, r->n_ranges, sizeof **out, compare_ranges);
+    pith__sort_ranges(*out, r->n_ranges);
     return PITH_OK;
 }
 

@@ -23,8 +23,7 @@ static pith_status find_in(pith_ctx *ctx, const pith__work *work, size_t place,
             pith__grow(&mem, &out->items, &out->capacity, out->count + 1, sizeof *out->items, err));
         out->items[out->count++] = (pith__sentence){.start = p->start + spans.items[i].start,
                                                     .end = p->start + spans.items[i].end,
-                                                    .place = place,
-                                                    .score = (double)NAN};
+                                                    .place = place};
     }
     return PITH_OK;
 }
@@ -61,29 +60,26 @@ pith_status pith__sentences_find(pith_ctx *ctx, const pith__prompt *prompt, cons
         }
     }
     weigh(scored, out);
-    for (size_t i = 0; i < out->count; i++) {
-        out->items[i].score = out->items[i].nats;
-    }
     return PITH_OK;
 }
 
 /* ---- which come first ------------------------------------------------------------------------------ */
 
 typedef struct candidate {
-    double score;
+    double nats;
     size_t index;
 } candidate;
 
-/* Larger scores first, unknown ones last, then the earlier one. */
+/* More nats first, unknown ones last, then the earlier one. */
 static int compare_candidates(const void *left, const void *right)
 {
     const candidate *a = left;
     const candidate *b = right;
-    if (isnan(a->score) != isnan(b->score)) {
-        return isnan(a->score) ? 1 : -1;
+    if (isnan(a->nats) != isnan(b->nats)) {
+        return isnan(a->nats) ? 1 : -1;
     }
-    if (a->score != b->score && !isnan(a->score)) {
-        return a->score > b->score ? -1 : 1;
+    if (a->nats != b->nats && !isnan(a->nats)) {
+        return a->nats > b->nats ? -1 : 1;
     }
     return a->index < b->index ? -1 : a->index > b->index;
 }
@@ -96,7 +92,7 @@ static void prefer_in(const pith__lingua_options *options, pith__sentences *all,
         pith__sentence *s = &all->items[i];
         s->preferred =
             i - first < options->keep_first_sentence || end - i <= options->keep_last_sentence;
-        scratch[i - first] = (candidate){s->score, i};
+        scratch[i - first] = (candidate){s->nats, i};
     }
     qsort(scratch, end - first, sizeof *scratch, compare_candidates);
     for (size_t i = 0; i < end - first && i < options->keep_sentence_number; i++) {
@@ -111,7 +107,7 @@ static void drop_beyond(const pith__lingua_options *options, pith__sentences *al
     for (size_t i = 0; i < all->count; i++) {
         const pith__sentence *s = &all->items[i];
         const double bonus = s->preferred ? options->high_priority_bonus : 0.0;
-        scratch[i] = (candidate){s->score + bonus, i};
+        scratch[i] = (candidate){s->nats + bonus, i};
     }
     qsort(scratch, all->count, sizeof *scratch, compare_candidates);
     for (size_t i = 0; i < all->count; i++) {

@@ -70,16 +70,16 @@ static bool has_local_part(const pith__prompt *prompt)
 static pith_status find_budget(job *j)
 {
     const pith__params *p = &j->ctx->params;
+    if (p->target_tokens >= 0.0) {
+        j->budget = (size_t)p->target_tokens;
+        return PITH_OK;
+    }
     size_t in_contexts = 0;
     for (size_t i = 0; i < j->prompt->context_count; i++) {
         in_contexts += j->prompt->parts[j->prompt->contexts[i]].tokens;
     }
-    if (in_contexts == 0 && p->target_tokens < 0.0) {
+    if (in_contexts == 0) {
         j->budget = j->prompt->tokens; /* there is nothing to take a share of */
-        return PITH_OK;
-    }
-    if (p->target_tokens >= 0.0) {
-        j->budget = (size_t)p->target_tokens;
         return PITH_OK;
     }
     const bool is_local = has_local_part(j->prompt);
@@ -173,15 +173,7 @@ static pith_status rank_contexts(job *j, pith__ranking *out)
 {
     const pith__prompt *prompt = j->prompt;
     PITH__TRY(pith__rank_contexts(j->ctx, j->lm, prompt, &j->options, out, j->err));
-    PITH__TRY(
-        pith__arena_alloc(&j->ctx->arena, prompt->count, sizeof *j->scores, &j->scores, j->err));
-    for (size_t i = 0; i < prompt->count; i++) {
-        j->scores[i] = (double)NAN;
-    }
-    for (size_t i = 0; i < prompt->context_count; i++) {
-        j->scores[prompt->contexts[i]] = out->scores[i];
-    }
-    return PITH_OK;
+    return pith__prompt_spread(j->ctx, prompt, out->scores, &j->scores, j->err);
 }
 
 /* Puts the contexts into their order; `drops` those beyond what is wanted of the best. */
@@ -375,10 +367,10 @@ static pith_status read_prefix(job *j, uint32_t **ids, size_t *count)
         const pith__lingua_text instruction = pith__prompt_text(prompt, prompt->instruction);
         PITH__TRY(pith__buf_append(&text, question.text, question.size, j->err));
         if (j->options.add_instruction && instruction.size > 0) {
-            PITH__TRY(pith__buf_append_text(&text, "\n\n", j->err));
+            PITH__TRY(pith__buf_append_text(&text, PITH__JOINER, j->err));
             PITH__TRY(pith__buf_append(&text, instruction.text, instruction.size, j->err));
         }
-        PITH__TRY(pith__buf_append_text(&text, "\n\n", j->err));
+        PITH__TRY(pith__buf_append_text(&text, PITH__JOINER, j->err));
     }
     PITH__TRY(lm->tokenize(lm->user, text.data, text.size, &j->ctx->arena, &tokens, j->err));
     PITH__TRY(pith__arena_alloc(&j->ctx->arena, tokens.count + 1, sizeof **ids, ids, j->err));

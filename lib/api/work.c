@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define JOINER_SIZE ((size_t)2)
-
 typedef struct layout {
     pith_ctx *ctx;
     pith_allocator mem;
@@ -115,11 +113,12 @@ static pith_status add_joiner(layout *l, const pith__reading *next)
 {
     pith__work *w = l->work;
     const pith__reading *first = &l->prompt->parts[w->places[0].part];
-    const size_t start = (next->start > 0 ? next->start : first->start) - JOINER_SIZE;
-    PITH__TRY(pith__text_map_push(&w->map, &l->mem, w->size, start, start + JOINER_SIZE, l->err));
+    const size_t start = (next->start > 0 ? next->start : first->start) - PITH__JOINER_SIZE;
+    PITH__TRY(
+        pith__text_map_push(&w->map, &l->mem, w->size, start, start + PITH__JOINER_SIZE, l->err));
     PITH__TRY(push_cut(l, w->size));
-    memcpy(l->text + w->size, l->prompt->source + start, JOINER_SIZE);
-    w->size += JOINER_SIZE;
+    memcpy(l->text + w->size, l->prompt->source + start, PITH__JOINER_SIZE);
+    w->size += PITH__JOINER_SIZE;
     return push_cut(l, w->size);
 }
 

@@ -764,6 +764,33 @@ static void sections_have_their_own_rates(void **state)
     pith_ctx_free(ctx);
 }
 
+/* The place of the second of two tagged contexts in mode official, with room for one. */
+static size_t official_place(const char *first, const char *second)
+{
+    const pith_part parts[] = {part_of(PITH_CONTEXT, first), part_of(PITH_CONTEXT, second)};
+    pith_ctx *ctx = new_ctx();
+    set(ctx, "method", "llmlingua");
+    set(ctx, "mode", "official");
+    set(ctx, "rank-method", "bm25"); /* without a question all are alike: the first wins */
+    set(ctx, "reorder-context", "original");
+    set(ctx, "target-tokens", "1");
+    set(ctx, "context-budget", "+0");
+    pith_result *result = compress(ctx, parts, 2);
+    const size_t place = read_output(result).parts[1].place;
+    pith_result_free(result);
+    pith_ctx_free(ctx);
+    return place;
+}
+
+/* For the release a rate of 1 is a rate: only compress=False keeps a context. */
+static void rate_1_is_not_compress_false_for_the_release(void **state)
+{
+    (void)state;
+    const char *first = "<llmlingua>" PARIS "</llmlingua>";
+    assert_int_equal(official_place(first, "<llmlingua, rate=1>" RIVER "</llmlingua>"), SIZE_MAX);
+    assert_int_equal(official_place(first, "<llmlingua, compress=False>" RIVER "</llmlingua>"), 1);
+}
+
 /* An answer of one word stays, and no message loses its last one. */
 static void messages_are_never_emptied(void **state)
 {
@@ -967,6 +994,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tags_and_keep_tags_go_together),
         cmocka_unit_test(kept_text_outlives_its_context),
         cmocka_unit_test(sections_have_their_own_rates),
+        cmocka_unit_test(rate_1_is_not_compress_false_for_the_release),
         cmocka_unit_test(messages_are_never_emptied),
         cmocka_unit_test(tags_do_not_cut_escapes),
         cmocka_unit_test(errors_point_at_the_source),
