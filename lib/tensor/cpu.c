@@ -1,8 +1,8 @@
 /*
- * cpu.c: the operations of tensor.h on the processor.
+ * cpu.c: the operations of tensor.h on the processor: the table, and those of a forward pass.
  */
 #include "tensor/gemm.h"
-#include "tensor/tensor.h"
+#include "tensor/tensor_internal.h"
 #include "tensor/vector.h"
 
 #include <assert.h>
@@ -31,38 +31,6 @@
 
 /* Queries per block of attention; the scores of a block are this times the keys. */
 #define ATTENTION_ROWS 64
-
-/* Elements per block of an element-wise operation: large against the cost of a thread switch. */
-#define ELEMENTS 65536
-
-/* Rows per block of a row-wise operation. */
-#define ROWS 32
-
-/* [first, first + count) of `total`, cut into blocks of even size, 1 to `block`. */
-typedef struct part {
-    size_t first;
-    size_t count;
-} part;
-
-static size_t part_count(size_t total, size_t block)
-{
-    return (total + block - 1) / block;
-}
-
-static part part_at(size_t total, size_t block, size_t index)
-{
-    const size_t parts = part_count(total, block);
-    const size_t size = (total + parts - 1) / parts;
-    const size_t first = index * size;
-    return (part){first, total - first < size ? total - first : size};
-}
-
-/* Workers that `parts` blocks of work can keep busy: scratch memory for more would be waste. */
-static size_t worker_count(const pith__tensor_ctx *ctx, size_t parts)
-{
-    const size_t threads = ctx->threads == 0 ? 1 : ctx->threads;
-    return threads < parts ? threads : parts;
-}
 
 /* ---- linear ---------------------------------------------------------------- */
 
@@ -488,6 +456,20 @@ const pith__tensor_ops *pith__tensor_cpu(void)
         .swiglu = swiglu,
         .add = add,
         .head_nll = head_nll,
+        .product = pith__cpu_product,
+        .rms_norm_back = pith__cpu_rms_norm_back,
+        .layer_norm = pith__cpu_layer_norm,
+        .layer_norm_back = pith__cpu_layer_norm_back,
+        .swiglu_to = pith__cpu_swiglu_to,
+        .swiglu_back = pith__cpu_swiglu_back,
+        .rope_back = pith__cpu_rope_back,
+        .masked_attention = pith__cpu_masked_attention,
+        .masked_attention_back = pith__cpu_masked_attention_back,
+        .cross_entropy = pith__cpu_cross_entropy,
+        .kl_divergence = pith__cpu_kl_divergence,
+        .kl_top = pith__cpu_kl_top,
+        .adamw = pith__cpu_adamw,
+        .sum_squares = pith__cpu_sum_squares,
     };
     return &ops;
 }

@@ -23,10 +23,10 @@ static int hold_one_thread(void)
 bool pith__gemm_f32(const pith__gemm *shape, const float *a, const float *b, float *c)
 {
     const int threads = hold_one_thread();
-    const dnnl_status_t status =
-        dnnl_sgemm('N', shape->transpose_b ? 'T' : 'N', (dnnl_dim_t)shape->m, (dnnl_dim_t)shape->n,
-                   (dnnl_dim_t)shape->k, shape->alpha, a, (dnnl_dim_t)shape->lda, b,
-                   (dnnl_dim_t)shape->ldb, 0.0f, c, (dnnl_dim_t)shape->ldc);
+    const dnnl_status_t status = dnnl_sgemm(
+        shape->transpose_a ? 'T' : 'N', shape->transpose_b ? 'T' : 'N', (dnnl_dim_t)shape->m,
+        (dnnl_dim_t)shape->n, (dnnl_dim_t)shape->k, shape->alpha, a, (dnnl_dim_t)shape->lda, b,
+        (dnnl_dim_t)shape->ldb, shape->beta, c, (dnnl_dim_t)shape->ldc);
     omp_set_num_threads(threads);
     return status == dnnl_success;
 }
@@ -59,7 +59,8 @@ static bool products_are_exact(void)
     int32_t c[PROBE * PROBE];
     memset(a, 127, sizeof a);
     memset(b, 127, sizeof b);
-    const pith__gemm shape = {PROBE, PROBE, PROBE, PROBE, PROBE, PROBE, true, 1.0f};
+    const pith__gemm shape = {
+        .m = PROBE, .n = PROBE, .k = PROBE, .lda = PROBE, .ldb = PROBE, .ldc = PROBE};
     return pith__gemm_int8(&shape, a, b, c) && c[0] == PROBE * 127 * 127;
 }
 

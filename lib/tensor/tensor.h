@@ -55,6 +55,55 @@ typedef struct pith__attention {
     size_t n_spans;
 } pith__attention;
 
+/* c = alpha op(a) op(b) + beta c, row-major; op(a) is (m, k), op(b) (k, n), c (m, n). */
+typedef struct pith__product {
+    size_t m, n, k;
+    bool transpose_a; /* a is stored as (k, m) */
+    bool transpose_b; /* b is stored as (n, k) */
+    float alpha;
+    float beta; /* 0: c is only written, and need not hold numbers before */
+} pith__product;
+
+/*
+ * Attention under any mask, for training: what differs from pith__attention is
+ * that the keys a query sees are given, and that there is a backward pass.
+ * Query i sees key j if first[i] <= j < end[i] or, with a matrix, if
+ * matrix[i * keys + j] is not 0. A query that sees nothing gives 0, its lse -INFINITY.
+ */
+typedef struct pith__masked_attention {
+    size_t heads;
+    size_t kv_heads; /* as above */
+    size_t head_dim;
+    float scale;
+    size_t rows;           /* queries */
+    size_t keys;           /* of a prefix, if there is one, then of the rows themselves */
+    const float *q;        /* (rows, heads * head_dim) */
+    const float *k;        /* (keys, kv_heads * head_dim) */
+    const float *v;        /* the same */
+    const uint32_t *first; /* (rows) */
+    const uint32_t *end;   /* (rows), at most `keys` */
+    const uint8_t *matrix; /* (rows, keys), or NULL; first and end are then not looked at */
+    float *out;            /* (rows, heads * head_dim) */
+    float *lse;            /* (heads, rows) log of the sum of exp(scale q k); backward reads it */
+} pith__masked_attention;
+
+/* d loss / d each array of a pith__masked_attention. dq, dk and dv are written, not added to. */
+typedef struct pith__masked_attention_back {
+    const float *d_out; /* (rows, heads * head_dim) */
+    float *dq;          /* the same */
+    float *dk;          /* (keys, kv_heads * head_dim) */
+    float *dv;          /* the same */
+} pith__masked_attention_back;
+
+/* One step of AdamW (Loshchilov & Hutter 2019); bias corrections are 1 - beta^t. */
+typedef struct pith__adamw {
+    float rate;
+    float beta1, beta2, eps;
+    float decay; /* value -= rate * decay * value, before the step */
+    float correction1, correction2;
+    float gradient_scale; /* the gradient is multiplied by it first: clipping, averaging */
+} pith__adamw;
+
 /* Where the operations find threads and scratch memory. */
 typedef struct pith__tensor_ctx {
     unsigned threads;
@@ -110,6 +159,81 @@ typedef struct pith__tensor_ops {
      */
     pith_status (*head_nll)(const pith__tensor_ctx *ctx, const pith__matrix *w, const pith__rows *x,
                             const uint32_t *targets, float *nll, pith_error *err);
+
+    /* ---- training: f32 only. `d` names d loss / d, "+=" what is added to. ---- */
+
+    /* See pith__product. Fails with E_BACKEND. */
+    pith_status (*product)(const pith__tensor_ctx *ctx, const pith__product *shape, const float *a,
+                           const float *b, float *c, pith_error *err);
+
+    /*
+     * dx (rows, width) += , dweight (width) += or NULL. x and weight as in rms_norm.
+     * dx must not be dy. Fails with E_MEMORY.
+     */
+    pith_status (*rms_norm_back)(const pith__tensor_ctx *ctx, const float *x, const float *weight,
+                                 const float *dy, size_t rows, size_t width, float eps, float *dx,
+                                 float *dweight, pith_error *err);
+
+    /* y[r] = (x[r] - mean) / sqrt(variance + eps) * weight + bias; y may be x. */
+    void (*layer_norm)(const pith__tensor_ctx *ctx, const float *x, const float *weight,
+                       const float *bias, size_t rows, size_t width, float eps, float *y);
+
+    /* dx += , dweight += , dbias += ; the last two may be NULL. Fails with E_MEMORY. */
+    pith_status (*layer_norm_back)(const pith__tensor_ctx *ctx, const float *x, const float *weight,
+                                   const float *dy, size_t rows, size_t width, float eps, float *dx,
+                                   float *dweight, float *dbias, pith_error *err);
+
+    /* y[i] = silu(gate[i]) * up[i], gate and up unchanged. */
+    void (*swiglu_to)(const pith__tensor_ctx *ctx, const float *gate, const float *up, size_t count,
+                      float *y);
+
+    /* In place: gate becomes d gate, up becomes d up. */
+    void (*swiglu_back)(const pith__tensor_ctx *ctx, float *gate, float *up, const float *dy,
+                        size_t count);
+
+    /* Undoes rope: its transpose, which is what gradients go through. Arguments as for rope. */
+    void (*rope_back)(const pith__tensor_ctx *ctx, float *x, size_t rows, size_t heads,
+                      size_t head_dim, size_t pairs, const float *cos, const float *sin);
+
+    /* Both fail with E_MEMORY or E_BACKEND. */
+    pith_status (*masked_attention)(const pith__tensor_ctx *ctx,
+                                    const pith__masked_attention *attention, pith_error *err);
+    pith_status (*masked_attention_back)(const pith__tensor_ctx *ctx,
+                                         const pith__masked_attention *attention,
+                                         const pith__masked_attention_back *back, pith_error *err);
+
+    /*
+     * Cross-entropy. loss[r] = -ln softmax(logits[r])[targets[r]], in nats; the logits
+     * (rows, width) become weight[r] * d loss[r] / d logits[r]. loss may be NULL.
+     */
+    void (*cross_entropy)(const pith__tensor_ctx *ctx, float *logits, size_t rows, size_t width,
+                          const uint32_t *targets, const float *weight, float *loss);
+
+    /*
+     * Kullback-Leibler divergence between softmax(logits / temperature) and the teacher's,
+     * in nats, times temperature^2 (Hinton 2015). Forward: sum_v p_teacher ln(p_teacher /
+     * p_student). Reverse: the two exchanged. The student's logits become weight[r] * d loss[r] /
+     * d logits[r]; the teacher's are scratch afterwards. loss may be NULL.
+     */
+    void (*kl_divergence)(const pith__tensor_ctx *ctx, float *logits, float *teacher, size_t rows,
+                          size_t width, float temperature, bool reverse, const float *weight,
+                          float *loss);
+
+    /*
+     * Forward KL to a teacher of whom the k likeliest entries are known: the rest is one more entry
+     * on both sides. ids, probabilities (rows, k), distinct ids per row, their sum below 1.
+     */
+    void (*kl_top)(const pith__tensor_ctx *ctx, float *logits, size_t rows, size_t width, size_t k,
+                   const uint32_t *ids, const float *probabilities, const float *weight,
+                   float *loss);
+
+    /* value, m, v (count) in place. */
+    void (*adamw)(const pith__tensor_ctx *ctx, const pith__adamw *step, const float *gradient,
+                  size_t count, float *value, float *m, float *v);
+
+    /* Sum of x[i]^2 in double, its order given by the count alone. Fails with E_MEMORY. */
+    pith_status (*sum_squares)(const pith__tensor_ctx *ctx, const float *x, size_t count,
+                               double *out, pith_error *err);
 } pith__tensor_ops;
 
 /* The CPU backend. Static storage. */

@@ -164,3 +164,242 @@ PITH__VECTOR void pith__vector_rotate(float *x, const float *cos, const float *s
         x[2 * i + 1] = a * sin[i] + b * cos[i];
     }
 }
+
+/* ---- training ------------------------------------------------------------------------ */
+
+PITH__VECTOR float pith__vector_sum(const float *x, size_t count)
+{
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < count; i++) {
+        sum += x[i];
+    }
+    return sum;
+}
+
+PITH__VECTOR float pith__vector_sum_positive(const float *x, size_t count)
+{
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < count; i++) {
+        sum += x[i] > 0.0f ? x[i] : 0.0f;
+    }
+    return sum;
+}
+
+PITH__VECTOR float pith__vector_dot(const float *x, const float *y, size_t count)
+{
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < count; i++) {
+        sum += x[i] * y[i];
+    }
+    return sum;
+}
+
+PITH__VECTOR float pith__vector_sum_squares_from(const float *x, float shift, size_t count)
+{
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < count; i++) {
+        sum += (x[i] - shift) * (x[i] - shift);
+    }
+    return sum;
+}
+
+PITH__VECTOR double pith__vector_sum_squares_double(const float *x, size_t count)
+{
+    double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < count; i++) {
+        sum += (double)x[i] * (double)x[i];
+    }
+    return sum;
+}
+
+PITH__VECTOR float pith__vector_dot3(const float *x, float shift, const float *y, const float *z,
+                                     size_t count)
+{
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < count; i++) {
+        sum += (x[i] - shift) * (y[i] * z[i]);
+    }
+    return sum;
+}
+
+PITH__VECTOR void pith__vector_normalise(const float *x, float shift, float factor,
+                                         const float *weight, const float *bias, size_t count,
+                                         float *y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        y[i] = (x[i] - shift) * factor * weight[i] + bias[i];
+    }
+}
+
+PITH__VECTOR void pith__vector_norm_back(const float *x, const float *weight, const float *dy,
+                                         const float factors[4], size_t count, float *dx)
+{
+    const float shift = factors[NORM_SHIFT];
+    const float gain = factors[NORM_GAIN];
+    const float slope = factors[NORM_SLOPE];
+    const float offset = factors[NORM_OFFSET];
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        dx[i] += gain * (weight[i] * dy[i]) + (slope * (x[i] - shift) + offset);
+    }
+}
+
+PITH__VECTOR void pith__vector_norm_back_weight(const float *x, const float *dy,
+                                                const float factors[4], size_t count,
+                                                float *dweight)
+{
+    const float shift = factors[NORM_SHIFT];
+    const float gain = factors[NORM_GAIN];
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        dweight[i] += gain * (x[i] - shift) * dy[i];
+    }
+}
+
+static inline float sigmoid_fast(float x)
+{
+    const float bounded = -x > 88.0f ? 88.0f : -x;
+    return 1.0f / (1.0f + exp_fast(bounded));
+}
+
+PITH__VECTOR void pith__vector_swiglu_to(const float *gate, const float *up, size_t count, float *y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        y[i] = gate[i] * sigmoid_fast(gate[i]) * up[i];
+    }
+}
+
+PITH__VECTOR void pith__vector_swiglu_back(float *gate, float *up, const float *dy, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        const float g = gate[i];
+        const float s = sigmoid_fast(g);
+        gate[i] = dy[i] * up[i] * s * (1.0f + g * (1.0f - s));
+        up[i] = dy[i] * g * s;
+    }
+}
+
+PITH__VECTOR void pith__vector_rotate_back(float *x, const float *cos, const float *sin,
+                                           size_t pairs)
+{
+#pragma omp simd
+    for (size_t i = 0; i < pairs; i++) {
+        const float a = x[2 * i];
+        const float b = x[2 * i + 1];
+        x[2 * i] = a * cos[i] + b * sin[i];
+        x[2 * i + 1] = b * cos[i] - a * sin[i];
+    }
+}
+
+PITH__VECTOR void pith__vector_hide(float *x, const uint8_t *mask, float value, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        x[i] = mask[i] != 0 ? x[i] : value;
+    }
+}
+
+PITH__VECTOR void pith__vector_softmax_back(const float *p, float mean, float scale, size_t count,
+                                            float *dp)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        dp[i] = p[i] * (dp[i] - mean) * scale;
+    }
+}
+
+PITH__VECTOR void pith__vector_kl_forward(const pith__vector_kl *kl, size_t count, float *student,
+                                          float *teacher, float sums[3])
+{
+    const pith__vector_kl of = *kl;
+    float student_sum = 0.0f;
+    float teacher_sum = 0.0f;
+    float product = 0.0f;
+#pragma omp simd reduction(+ : student_sum, teacher_sum, product)
+    for (size_t i = 0; i < count; i++) {
+        const float s = (student[i] - of.student_max) * of.inverse;
+        const float t = (teacher[i] - of.teacher_max) * of.inverse;
+        const float exp_s = exp_fast(s);
+        const float exp_t = exp_fast(t);
+        student_sum += exp_s;
+        teacher_sum += exp_t;
+        product += exp_t * (t - s);
+        student[i] = exp_s;
+        teacher[i] = exp_t;
+    }
+    sums[0] = student_sum;
+    sums[1] = teacher_sum;
+    sums[2] = product;
+}
+
+PITH__VECTOR void pith__vector_kl_reverse(const pith__vector_kl *kl, size_t count, float *student,
+                                          float *teacher, float sums[3])
+{
+    const pith__vector_kl of = *kl;
+    float student_sum = 0.0f;
+    float teacher_sum = 0.0f;
+    float product = 0.0f;
+#pragma omp simd reduction(+ : student_sum, teacher_sum, product)
+    for (size_t i = 0; i < count; i++) {
+        const float s = (student[i] - of.student_max) * of.inverse;
+        const float t = (teacher[i] - of.teacher_max) * of.inverse;
+        const float exp_s = exp_fast(s);
+        student_sum += exp_s;
+        teacher_sum += exp_fast(t);
+        product += exp_s * (s - t);
+        student[i] = exp_s;
+        teacher[i] = s - t;
+    }
+    sums[0] = student_sum;
+    sums[1] = teacher_sum;
+    sums[2] = product;
+}
+
+PITH__VECTOR void pith__vector_blend(float *x, float a, float b, const float *y, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        x[i] = a * x[i] + b * y[i];
+    }
+}
+
+PITH__VECTOR void pith__vector_multiply_from(float *x, float factor, const float *y, float shift,
+                                             size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        x[i] = factor * x[i] * (y[i] - shift);
+    }
+}
+
+PITH__VECTOR void pith__vector_scale_signs(float *x, float positive, float negative, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        x[i] *= x[i] > 0.0f ? positive : negative;
+    }
+}
+
+PITH__VECTOR void pith__vector_adamw_step(const pith__vector_adamw *step, const float *gradient,
+                                          size_t count, float *value, float *m, float *v)
+{
+    const pith__vector_adamw s = *step;
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        const float g = gradient[i] * s.scale;
+        const float mean = s.beta1 * m[i] + s.beta1_rest * g;
+        const float square = s.beta2 * v[i] + s.beta2_rest * g * g;
+        m[i] = mean;
+        v[i] = square;
+        value[i] = s.keep * value[i] - s.rate1 * mean / (sqrtf(square) * s.root2 + s.eps);
+    }
+}
