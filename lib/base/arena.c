@@ -87,6 +87,13 @@ void pith__arena_reset(pith__arena *arena)
     arena->used_total = 0;
 }
 
+pith_status pith__arena_reserve(pith__arena *arena, size_t bytes, pith_error *err)
+{
+    const pith__arena_block *block = arena->blocks;
+    return block != NULL && block->capacity - block->used >= bytes ? PITH_OK
+                                                                   : block_new(arena, bytes, err);
+}
+
 pith_status pith__arena_alloc(pith__arena *arena, size_t count, size_t size, void *out,
                               pith_error *err)
 {

@@ -1,7 +1,7 @@
 /*
  * base.h: what every module stands on: errors, memory, buffers, threads, files.
  *
- * Knows nothing about text or models. Depends on the C library and OpenMP.
+ * Knows nothing about text or models. Depends on the C library, OpenMP and libsodium.
  */
 #ifndef PITH_BASE_H
 #define PITH_BASE_H
@@ -85,6 +85,9 @@ PITH_NODISCARD pith_status pith__arena_alloc(pith__arena *arena, size_t count, s
 PITH_NODISCARD pith_status pith__arena_alloc_zero(pith__arena *arena, size_t count, size_t size,
                                                   void *out, pith_error *err);
 
+/* Takes one block with room for `bytes` in one piece, so that what comes next needs no other. */
+PITH_NODISCARD pith_status pith__arena_reserve(pith__arena *arena, size_t bytes, pith_error *err);
+
 /* Scratch space inside a call: everything allocated after the mark is released together. */
 pith__arena_mark pith__arena_save(const pith__arena *arena);
 void pith__arena_restore(pith__arena *arena, pith__arena_mark mark);
@@ -129,6 +132,27 @@ PITH_NODISCARD pith_status pith__buf_reserve(pith__buf *buf, size_t size, pith_e
 PITH_NODISCARD pith_status pith__grow(const pith_allocator *mem, void *array, size_t *capacity,
                                       size_t need, size_t size, pith_error *err);
 
+/* ---- hash --------------------------------------------------------------- */
+
+/* A SHA-256 (FIPS 180-4) as lower-case hexadecimal text, the final NUL included. */
+#define PITH__SHA256_SIZE 65
+
+/* One in the making. May be copied. */
+typedef struct pith__sha256 {
+    unsigned char state[112];
+} pith__sha256;
+
+void pith__sha256_init(pith__sha256 *hash);
+
+/* `data` may be NULL if size is 0. */
+void pith__sha256_add(pith__sha256 *hash, const void *data, size_t size);
+
+/* Of everything added so far; more may follow. */
+void pith__sha256_text(const pith__sha256 *hash, char text[PITH__SHA256_SIZE]);
+
+/* All of it at once. */
+void pith__sha256_of(const void *data, size_t size, char text[PITH__SHA256_SIZE]);
+
 /* ---- log ---------------------------------------------------------------- */
 
 typedef struct pith__log {
@@ -165,6 +189,30 @@ typedef struct pith__file {
 /* Maps `path`. E_IO names the path and the reason; a folder is E_IO too. */
 PITH_NODISCARD pith_status pith__file_open(const char *path, pith__file *out, pith_error *err);
 void pith__file_close(pith__file *file);
+
+/*
+ * A file that appears at `path` whole or not at all: written beside it under another name,
+ * brought to the disk and renamed by commit, removed by abort.
+ */
+typedef struct pith__new_file {
+    char path[4096];
+    char temporary[4096 + 16];
+    int descriptor; /* -1: closed */
+    int failed;     /* errno of the first write that failed; 0: none */
+} pith__new_file;
+
+/* E_IO names the path and the reason; E_ARGUMENT: a path that is too long. */
+PITH_NODISCARD pith_status pith__new_file_open(const char *path, pith__new_file *out,
+                                               pith_error *err);
+
+/* A pith_write_fn whose `user` is the pith__new_file. */
+bool pith__new_file_write(void *user, const char *data, size_t size);
+
+/* E_IO, also for a write that failed before; nothing is left behind then. */
+PITH_NODISCARD pith_status pith__new_file_commit(pith__new_file *file, pith_error *err);
+
+/* Accepts a file that is committed, or all zero with descriptor -1. */
+void pith__new_file_abort(pith__new_file *file);
 
 /*
  * Puts this thread into the C locale until pith__locale_leave(): the program may have set one in

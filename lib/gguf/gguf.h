@@ -210,11 +210,14 @@ const char *pith__gguf_printable(pith__gguf_string string, char *out, size_t siz
 
 /*
  * A missing key is E_CORRUPT and named in the message; so is a value of another type
- * or one that does not fit, with its offset. u32 takes any integer type, f32 takes
- * both float types (NaN and infinity pass). On failure *out is 0, false or empty.
+ * or one that does not fit, with its offset. u32 and u64 take any integer
+ * type, f32 takes both float types (NaN and infinity pass). On failure *out is 0, false
+ * or empty.
  */
 PITH_NODISCARD pith_status pith__gguf_get_u32(const pith__gguf *gguf, const char *key,
                                               uint32_t *out, pith_error *err);
+PITH_NODISCARD pith_status pith__gguf_get_u64(const pith__gguf *gguf, const char *key,
+                                              uint64_t *out, pith_error *err);
 PITH_NODISCARD pith_status pith__gguf_get_f32(const pith__gguf *gguf, const char *key, float *out,
                                               pith_error *err);
 PITH_NODISCARD pith_status pith__gguf_get_bool(const pith__gguf *gguf, const char *key, bool *out,

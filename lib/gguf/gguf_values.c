@@ -199,7 +199,7 @@ static pith_status fail_type(const pith__gguf_kv *kv, const char *key, const cha
                          key, pith__gguf_value_type_name(kv->type), wanted);
 }
 
-static pith_status read_u32(const pith__gguf_kv *kv, const char *key, uint32_t *out,
+static pith_status read_u64(const pith__gguf_kv *kv, const char *key, uint64_t *out,
                             pith_error *err)
 {
     const bool is_unsigned = kv->type == PITH__GGUF_VALUE_U8 || kv->type == PITH__GGUF_VALUE_U16 ||
@@ -212,7 +212,15 @@ static pith_status read_u32(const pith__gguf_kv *kv, const char *key, uint32_t *
     if (is_signed && kv->value.i < 0) {
         return pith__fail_at(err, PITH_E_CORRUPT, kv->offset, "metadata key '%s' is negative", key);
     }
-    const uint64_t value = is_signed ? (uint64_t)kv->value.i : kv->value.u;
+    *out = is_signed ? (uint64_t)kv->value.i : kv->value.u;
+    return PITH_OK;
+}
+
+static pith_status read_u32(const pith__gguf_kv *kv, const char *key, uint32_t *out,
+                            pith_error *err)
+{
+    uint64_t value = 0;
+    PITH__TRY(read_u64(kv, key, &value, err));
     if (value > UINT32_MAX) {
         return pith__fail_at(err, PITH_E_CORRUPT, kv->offset,
                              "metadata key '%s' is %llu, beyond 32 bits", key,
@@ -277,6 +285,14 @@ pith_status pith__gguf_get_u32(const pith__gguf *gguf, const char *key, uint32_t
     *out = 0;
     const pith__gguf_kv *kv = pith__gguf_find(gguf, key);
     return kv == NULL ? fail_missing(key, err) : read_u32(kv, key, out, err);
+}
+
+pith_status pith__gguf_get_u64(const pith__gguf *gguf, const char *key, uint64_t *out,
+                               pith_error *err)
+{
+    *out = 0;
+    const pith__gguf_kv *kv = pith__gguf_find(gguf, key);
+    return kv == NULL ? fail_missing(key, err) : read_u64(kv, key, out, err);
 }
 
 pith_status pith__gguf_get_f32(const pith__gguf *gguf, const char *key, float *out, pith_error *err)

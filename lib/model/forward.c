@@ -116,54 +116,26 @@ static pith_status allocate(pass *p)
 
 static pith_status embed(pass *p)
 {
-    const pith__gguf_tensor *tensor = &p->model->embedding;
-    const size_t width = p->model->config.width;
-    const size_t row_bytes = tensor->size / (size_t)tensor->dims[1];
     float *out = p->h;
     for (size_t s = 0; s < p->n_sequences; s++) {
-        for (size_t i = 0; i < p->sequences[s].count; i++, out += width) {
-            const size_t id = p->sequences[s].ids[i];
-            PITH__TRY(pith__gguf_dequantize(tensor->type, tensor->data + id * row_bytes, out, width,
-                                            p->err));
-            for (size_t j = 0; p->model->embedding_scale != NULL && j < width; j++) {
-                out[j] *= p->model->embedding_scale[id];
-            }
+        for (size_t i = 0; i < p->sequences[s].count; i++, out += p->model->config.width) {
+            PITH__TRY(pith__model_embedding(p->model, p->sequences[s].ids[i], out, p->err));
         }
     }
     return PITH_OK;
-}
-
-/* Angles position * scale * base^(-2i / dims) / factor[i], in double before rounding. */
-static void rope_row(const pass *p, size_t position, const double *frequencies, float *cosines,
-                     float *sines)
-{
-    for (size_t i = 0; i < p->model->config.rope_pairs; i++) {
-        const double angle = (double)position * frequencies[i];
-        cosines[i] = (float)cos(angle);
-        sines[i] = (float)sin(angle);
-    }
 }
 
 static pith_status rope_tables(pass *p)
 {
-    const pith__model_config *c = &p->model->config;
-    const size_t pairs = c->rope_pairs;
-    const float *factors = p->model->rope_factors;
-    double *frequencies = NULL;
-    PITH__TRY(pith__arena_alloc(p->ctx->arena, pairs, sizeof *frequencies, &frequencies, p->err));
-    for (size_t i = 0; i < pairs; i++) {
-        const double frequency = pow((double)c->rope_base, -(double)i / (double)pairs);
-        frequencies[i] =
-            (double)c->rope_scale * frequency / (factors == NULL ? 1.0 : (double)factors[i]);
-    }
+    uint32_t *positions = NULL;
+    PITH__TRY(pith__arena_alloc(p->ctx->arena, p->rows, sizeof *positions, &positions, p->err));
     size_t row = 0;
     for (size_t s = 0; s < p->n_sequences; s++) {
-        for (size_t t = 0; t < p->sequences[s].count; t++, row++) {
-            rope_row(p, p->sequences[s].position + t, frequencies, p->cos + row * pairs,
-                     p->sin + row * pairs);
+        for (size_t t = 0; t < p->sequences[s].count; t++) {
+            positions[row++] = (uint32_t)(p->sequences[s].position + t);
         }
     }
-    return PITH_OK;
+    return pith__model_rope(p->model, p->ctx->arena, positions, p->rows, p->cos, p->sin, p->err);
 }
 
 /* ---- blocks ------------------------------------------------------------------------------ */

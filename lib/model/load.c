@@ -16,6 +16,7 @@
 
 typedef struct loader {
     const pith__gguf *gguf;
+    pith__adapter *adapter; /* or NULL */
     pith__model *model;
     pith_error *err;
 } loader;
@@ -191,7 +192,8 @@ static pith_status expand_row(const pith__gguf_tensor *tensor, const float *scal
 typedef struct convert_job {
     const pith__gguf_tensor *tensor;
     const float *scale;
-    float *f32; /* one of the two forms is wanted */
+    const pith__delta *delta; /* or NULL */
+    float *f32;               /* one of the two forms is wanted */
     int8_t *i8;
     float *i8_scale;
     float *scratch; /* (workers, cols), for int8 */
@@ -203,7 +205,13 @@ static void convert_row(void *user, size_t row, unsigned worker)
     convert_job *job = user;
     const size_t cols = (size_t)job->tensor->dims[0];
     float *values = job->f32 != NULL ? job->f32 + row * cols : job->scratch + worker * cols;
-    if (expand_row(job->tensor, job->scale, row, values, NULL) == PITH_OK && job->i8 != NULL) {
+    if (expand_row(job->tensor, job->scale, row, values, NULL) != PITH_OK) {
+        return; /* convert() has looked at the type: it does not happen */
+    }
+    if (job->delta != NULL) {
+        pith__delta_add(job->delta, row, values);
+    }
+    if (job->i8 != NULL) {
         job->i8_scale[row] =
             pith__tensor_quantize_weights(values, cols, job->limit, job->i8 + row * cols);
     }
@@ -239,6 +247,22 @@ static pith_status convert(const loader *l, convert_job *job, pith__matrix *out)
     return PITH_OK;
 }
 
+/* The same for W + scale B A. */
+static pith_status convert_adapted(const loader *l, convert_job *job,
+                                   const pith__adapter_pair *pair, pith__matrix *out)
+{
+    pith__arena factors;
+    pith__delta delta = {0};
+    pith__arena_init(&factors, &l->model->weights.mem);
+    pith_status status = pith__delta_of(pair, &factors, &delta, l->err);
+    if (status == PITH_OK) {
+        job->delta = &delta;
+        status = convert(l, job, out);
+    }
+    pith__arena_deinit(&factors);
+    return status;
+}
+
 /* The matrix `stem`.weight of shape (rows, cols) in the model's precision. */
 static pith_status load_matrix(const loader *l, const char *stem, size_t rows, size_t cols,
                                pith__matrix *out)
@@ -253,6 +277,14 @@ static pith_status load_matrix(const loader *l, const char *stem, size_t rows, s
     l->model->parameters += tensor->elements;
     const bool f32 = l->model->precision == PITH_PRECISION_F32;
     const int limit = f32 ? 0 : l->model->ops->weight_limit();
+    convert_job job = {.tensor = tensor, .scale = scale, .limit = limit};
+    pith__adapter_pair pair = {0};
+    if (l->adapter != NULL) {
+        PITH__TRY(pith__adapter_find(l->adapter, name, rows, cols, &pair, l->err));
+    }
+    if (pair.a != NULL) {
+        return convert_adapted(l, &job, &pair, out);
+    }
     if (f32 && aligned_f32(tensor)) {
         out->f32 = (const float *)(const void *)tensor->data;
         l->model->weight_bytes += tensor->size;
@@ -264,7 +296,6 @@ static pith_status load_matrix(const loader *l, const char *stem, size_t rows, s
         l->model->weight_bytes += tensor->size;
         return PITH_OK;
     }
-    convert_job job = {.tensor = tensor, .scale = scale, .limit = limit};
     return convert(l, &job, out);
 }
 
@@ -360,22 +391,32 @@ static pith_status load_weights(const loader *l)
     return PITH_OK;
 }
 
-pith_status pith__model_load(const pith__gguf *gguf, pith_precision precision,
-                             const pith_allocator *mem, pith__model *out, pith_error *err)
+pith_status pith__model_load_adapted(const pith__gguf *gguf, pith__adapter *adapter,
+                                     pith_precision precision, const pith_allocator *mem,
+                                     pith__model *out, pith_error *err)
 {
     *out = (pith__model){.ops = pith__tensor_cpu(),
                          .precision = precision == PITH_PRECISION_F32 ? PITH_PRECISION_F32
                                                                       : PITH_PRECISION_INT8};
     pith__arena_init(&out->weights, mem);
-    const loader l = {.gguf = gguf, .model = out, .err = err};
+    const loader l = {.gguf = gguf, .adapter = adapter, .model = out, .err = err};
     pith_status status = read_config(&l);
     if (status == PITH_OK) {
         status = load_weights(&l);
+    }
+    if (status == PITH_OK && adapter != NULL) {
+        status = pith__adapter_check_used(adapter, err);
     }
     if (status != PITH_OK) {
         pith__model_deinit(out);
     }
     return status;
+}
+
+pith_status pith__model_load(const pith__gguf *gguf, pith_precision precision,
+                             const pith_allocator *mem, pith__model *out, pith_error *err)
+{
+    return pith__model_load_adapted(gguf, NULL, precision, mem, out, err);
 }
 
 void pith__model_deinit(pith__model *model)

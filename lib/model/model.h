@@ -30,6 +30,71 @@ typedef struct pith__model_config {
     float norm_eps;      /* llama.attention.layer_norm_rms_epsilon */
 } pith__model_config;
 
+/* ---- adapters ---------------------------------------------------------------------------- */
+
+/* The key of an adapter file that names the SHA-256 of the model file it was made for. */
+#define PITH__ADAPTER_BASE "pith.adapter.base_sha256"
+
+/*
+ * A LoRA adapter (Hu et al. 2021) in a GGUF file, as llama.cpp reads and writes it: general.type
+ * "adapter", adapter.type "lora", general.architecture the model's, adapter.lora.alpha, and for a
+ * matrix NAME of the model the tensors NAME.lora_a (rank, inputs) and NAME.lora_b (outputs, rank).
+ * The matrix becomes W + scale B A, scale = alpha / rank, or 1 if alpha is 0 or not given.
+ */
+typedef struct pith__adapter {
+    pith_allocator mem;
+    const pith__gguf *gguf; /* borrowed */
+    float alpha;            /* 0: not given */
+    bool *used;             /* (gguf->n_tensors) found by pith__adapter_find() */
+} pith__adapter;
+
+/*
+ * Checks the keys and that every tensor is half of a pair. Fails with E_CORRUPT, E_UNSUPPORTED
+ * (no LoRA adapter, or one of embeddings or norms) or E_MISMATCH (of another architecture).
+ */
+PITH_NODISCARD pith_status pith__adapter_open(const pith__gguf *gguf, const pith_allocator *mem,
+                                              pith__adapter *out, pith_error *err);
+
+/* Accepts an all-zero adapter. */
+void pith__adapter_close(pith__adapter *adapter);
+
+/* E_MISMATCH names both hashes. An adapter that does not say what it was made for fits any model. */
+PITH_NODISCARD pith_status pith__adapter_check_base(const pith__adapter *adapter,
+                                                    const char *sha256, pith_error *err);
+
+/* What an adapter holds for one matrix. */
+typedef struct pith__adapter_pair {
+    const pith__gguf_tensor *a; /* (rank, inputs); NULL: nothing */
+    const pith__gguf_tensor *b; /* (outputs, rank) */
+    size_t rank;
+    float scale;
+} pith__adapter_pair;
+
+/* For the matrix `name` of shape (rows, cols). E_MISMATCH names the tensor and its shape. */
+PITH_NODISCARD pith_status pith__adapter_find(pith__adapter *adapter, const char *name, size_t rows,
+                                              size_t cols, pith__adapter_pair *out,
+                                              pith_error *err);
+
+/* E_MISMATCH if a tensor was not found so far: an adapter is taken whole or not at all. */
+PITH_NODISCARD pith_status pith__adapter_check_used(const pith__adapter *adapter, pith_error *err);
+
+/* scale B A in floats, not multiplied out: rank * (rows + cols) of them. */
+typedef struct pith__delta {
+    size_t rank;
+    size_t rows;
+    size_t cols;
+    float scale;
+    const float *a; /* (rank, cols) */
+    const float *b; /* (rows, rank) */
+} pith__delta;
+
+/* Expands the factors into memory of `arena`. E_MEMORY; E_CORRUPT: not all are finite numbers. */
+PITH_NODISCARD pith_status pith__delta_of(const pith__adapter_pair *pair, pith__arena *arena,
+                                          pith__delta *out, pith_error *err);
+
+/* values (cols) += its row number `row`. */
+void pith__delta_add(const pith__delta *delta, size_t row, float *values);
+
 /* ---- weights ---------------------------------------------------------------------- */
 
 /* One transformer block. Shapes as (outputs, inputs). */
@@ -74,8 +139,28 @@ PITH_NODISCARD pith_status pith__model_load(const pith__gguf *gguf, pith_precisi
                                             const pith_allocator *mem, pith__model *out,
                                             pith_error *err);
 
+/*
+ * The same with an open adapter (NULL: none) added to the matrices before they are converted. Fails
+ * with E_MISMATCH too, if the adapter has other shapes or something for a matrix that is not there.
+ */
+PITH_NODISCARD pith_status pith__model_load_adapted(const pith__gguf *gguf, pith__adapter *adapter,
+                                                    pith_precision precision,
+                                                    const pith_allocator *mem, pith__model *out,
+                                                    pith_error *err);
+
 /* Accepts an all-zero model. */
 void pith__model_deinit(pith__model *model);
+
+/* ---- inputs of a pass ----------------------------------------------------------------- */
+
+/* out (d): the embedding of `id` < vocabulary. */
+PITH_NODISCARD pith_status pith__model_embedding(const pith__model *model, uint32_t id, float *out,
+                                                 pith_error *err);
+
+/* Cosines and sines (rows, rope_pairs) of the angles of `positions` (rows). E_MEMORY. */
+PITH_NODISCARD pith_status pith__model_rope(const pith__model *model, pith__arena *scratch,
+                                            const uint32_t *positions, size_t rows, float *cosines,
+                                            float *sines, pith_error *err);
 
 /* ---- key-value cache ----------------------------------------------------------------- */
 

@@ -707,6 +707,15 @@ static void test_get_numbers(void **state)
     assert_string_equal(err.message, "metadata key 'f64' is f64, expected an integer");
     assert_status(pith__gguf_get_u32(&gguf, "none", &u32, &err), PITH_E_CORRUPT);
     assert_string_equal(err.message, "metadata key 'none' is missing");
+    uint64_t u64 = 9;
+    assert_ok(pith__gguf_get_u64(&gguf, "u8", &u64, &err), err);
+    assert_int_equal(u64, 7);
+    assert_ok(pith__gguf_get_u64(&gguf, "u64", &u64, &err), err);
+    assert_true(u64 > UINT32_MAX);
+    assert_status(pith__gguf_get_u64(&gguf, "i8", &u64, &err), PITH_E_CORRUPT);
+    assert_int_equal(u64, 0);
+    assert_status(pith__gguf_get_u64(&gguf, "f64", &u64, &err), PITH_E_CORRUPT);
+    assert_status(pith__gguf_get_u64(&gguf, "none", &u64, &err), PITH_E_CORRUPT);
     assert_ok(pith__gguf_get_u32_or(&gguf, "none", 5, &u32, &err), err);
     assert_int_equal(u32, 5);
     assert_status(pith__gguf_get_u32_or(&gguf, "f64", 5, &u32, &err), PITH_E_CORRUPT);
