@@ -119,4 +119,52 @@ bool pith__tokenizer_adds_bos(const pith__tokenizer *tokenizer);
 /* True for control and unknown tokens: those that plain text never becomes. */
 bool pith__tokenizer_is_special(const pith__tokenizer *tokenizer, uint32_t id);
 
+/* ---- training a vocabulary --------------------------------------------------- */
+
+/* Bytes that are not NUL-terminated. */
+typedef struct pith__token_text {
+    const char *data;
+    size_t size;
+} pith__token_text;
+
+/* Two symbols that become one when they stand side by side. */
+typedef struct pith__bpe_rule {
+    uint32_t left;
+    uint32_t right;
+} pith__bpe_rule;
+
+/* What byte-pair encoding learned. */
+typedef struct pith__bpe_vocab {
+    pith__arena arena;         /* of the symbols' bytes */
+    pith__token_text *symbols; /* 0 .. 255: the single bytes, in the order of GPT-2's vocabulary */
+    size_t n_symbols, symbols_capacity;
+    pith__bpe_rule *rules; /* in the order of the merges; number i makes symbol 256 + i */
+    size_t n_rules, rules_capacity;
+} pith__bpe_vocab;
+
+/*
+ * Learns byte-pair encoding (Sennrich, Haddow & Birch 2016, section 3.2) over bytes: texts
+ * are cut by the pattern `pre`, a name of tokenizer.ggml.pre; then the adjacent pair of
+ * symbols that occurs most often becomes a symbol, until there are `n_symbols` of them, the
+ * 256 bytes included. Of equally frequent pairs it is the one whose left symbol's bytes come
+ * first, then the one whose right symbol's do. A pair counts at every place it has, also where
+ * places overlap. Pieces above 1,024 bytes, such as rulers or data written in letters,
+ * count as pieces of 1,024 bytes and a rest.
+ *
+ * The result is the same for any order of the texts and any number of threads; they call
+ * `mem` at once. Fails with E_ARGUMENT (an unknown pattern, fewer than 256 symbols, no pair
+ * left before there are n_symbols), E_MEMORY or E_BACKEND (PCRE2).
+ */
+PITH_NODISCARD pith_status pith__bpe_learn(const pith__token_text *texts, size_t n_texts,
+                                           const char *pre, size_t n_symbols, unsigned threads,
+                                           const pith_allocator *mem, pith__bpe_vocab *out,
+                                           pith_error *err);
+void pith__bpe_vocab_deinit(pith__bpe_vocab *vocab);
+
+/*
+ * Spells bytes as tokenizer.ggml.tokens has them, one printable character each; `out` has
+ * room for 2 * size bytes. Returns how many were written.
+ */
+size_t pith__token_spell(const char *bytes, size_t size, char *out);
+
 #endif /* PITH_TOKEN_H */

@@ -1,0 +1,26 @@
+/*
+ * random.c: random numbers that are a function of where they are used.
+ *
+ * Seed and stream are mixed into a key; the numbers of a stream are those of SplitMix64 started at
+ * that key, read in any order, and finished a second time. SplitMix64 alone passes BigCrush; its
+ * known weakness are states that differ by little, which the mixed key and the second
+ * finaliser take away. Within a stream no number repeats before 2^64 of them: draws are
+ * without replacement from all 64-bit numbers, which nothing here comes near to noticing.
+ * Not for secrets.
+ */
+#include "train/mix.h"
+#include "train/train.h"
+
+static const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15); /* 2^64 over the golden ratio, odd */
+
+uint64_t pith__random(uint64_t seed, uint64_t stream, uint64_t counter)
+{
+    /* bijective in each argument; the sums keep 0, which the finaliser maps to itself, away */
+    const uint64_t key = pith__mix64(pith__mix64(seed + golden) + stream + golden);
+    return pith__mix64(pith__mix64(key + (counter + 1) * golden) + golden);
+}
+
+double pith__random_unit(uint64_t seed, uint64_t stream, uint64_t counter)
+{
+    return (double)(pith__random(seed, stream, counter) >> 11) * 0x1p-53;
+}

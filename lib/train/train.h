@@ -1,0 +1,423 @@
+/*
+ * train.h: what turns text into weights: tokenizers, streams of documents, schedules,
+ * optimisers, checkpoints, and the recipes that put them together.
+ *
+ * Everything is a function of the seed, the data and the settings: a run that was
+ * stopped and resumed gives the same bytes as one that was not.
+ */
+#ifndef PITH_TRAIN_H
+#define PITH_TRAIN_H
+
+#include "grad/grad.h"
+#include "token/token.h"
+
+/* ---- random numbers ------------------------------------------------------------------ */
+
+/* Uniform 64 bits, a function of (seed, stream, counter) alone: nothing to save, nothing to lose. */
+uint64_t pith__random(uint64_t seed, uint64_t stream, uint64_t counter);
+
+/* The same as a number in [0, 1). */
+double pith__random_unit(uint64_t seed, uint64_t stream, uint64_t counter);
+
+/* ---- documents ------------------------------------------------------------------------- */
+
+/* Where a document ends: a line that holds nothing else. */
+#define PITH__DOCUMENT_END "<|endoftext|>"
+
+/* Bytes [start, end) of a file, without the separator and the line break before it. */
+typedef struct pith__document {
+    size_t start;
+    size_t end;
+} pith__document;
+
+/* A file of documents, cut into a training and a held-out part. */
+typedef struct pith__source {
+    char name[64]; /* the file's name without folders and extension */
+    double weight; /* share of the samples, before normalisation */
+    pith__file file;
+    pith_allocator mem;
+    pith__document *training; /* in the file's order */
+    size_t n_training, training_capacity;
+    pith__document *held_out;
+    size_t n_held_out, held_out_capacity;
+} pith__source;
+
+/*
+ * Maps `path` and finds its documents. Empty ones are left out, and copies of
+ * one that stands before them. One document in
+ * `held_out_every` (0: none) is held out, chosen by a hash of its bytes: the same document
+ * is held out wherever it stands, and so are its copies. Fails with E_IO, E_MEMORY, or E_CORRUPT
+ * if nothing is left to train on.
+ */
+PITH_NODISCARD pith_status pith__source_open(const char *path, double weight,
+                                             uint32_t held_out_every, const pith_allocator *mem,
+                                             pith__source *out, pith_error *err);
+void pith__source_close(pith__source *source);
+
+/* ---- samples ----------------------------------------------------------------------------- */
+
+/* What training reads at once: `length` tokens and, for each, the one that follows. */
+typedef struct pith__sample {
+    size_t length;
+    uint32_t *ids;       /* (length) */
+    uint32_t *targets;   /* (length), or PITH__NO_TARGET */
+    uint32_t *documents; /* (length) number of the document within the sample, for the mask */
+    uint32_t *positions; /* (length) from 0 within each document's part */
+} pith__sample;
+
+/*
+ * Where a stream stands: all that a checkpoint needs. `token` counts tokens already used of the
+ * document at `index` of the shuffled order of `epoch`.
+ */
+typedef struct pith__stream_place {
+    uint64_t epoch;
+    uint64_t index;
+    uint64_t token;
+} pith__stream_place;
+
+/*
+ * A mixture of sources. Sample number n comes from one source, drawn with pith__random() of n by
+ * weight; inside a source documents come in a shuffled order, new for every epoch, one after the
+ * other, each as BOS and its tokens. A document's last token predicts BOS (or EOS, where the
+ * tokenizer names another one). What does not fit goes on in the source's next sample, without BOS.
+ */
+typedef struct pith__mixture {
+    pith_allocator mem;
+    const pith__tokenizer *tokenizer;
+    const pith__source *sources;
+    size_t n_sources;
+    uint64_t seed;
+    pith__stream_place *places;        /* (n_sources) */
+    struct pith__stream_cache *caches; /* (n_sources) tokens of the document at hand */
+} pith__mixture;
+
+/* Everything borrowed until deinit. E_MEMORY; E_ARGUMENT: weights not positive, or no BOS. */
+PITH_NODISCARD pith_status pith__mixture_init(const pith__source *sources, size_t n_sources,
+                                              const pith__tokenizer *tokenizer, uint64_t seed,
+                                              const pith_allocator *mem, pith__mixture *out,
+                                              pith_error *err);
+void pith__mixture_deinit(pith__mixture *mixture);
+
+/* Fills sample number `n`; they must be asked for in order. Arrays of `sample` are the caller's. */
+PITH_NODISCARD pith_status pith__mixture_next(pith__mixture *mixture, uint64_t n,
+                                              pith__sample *sample, pith_error *err);
+
+/* ---- schedules --------------------------------------------------------------------------- */
+
+typedef enum pith__schedule_kind {
+    PITH__SCHEDULE_CONSTANT,
+    PITH__SCHEDULE_LINEAR, /* to 0 */
+    PITH__SCHEDULE_COSINE, /* to 0, half a period */
+    PITH__SCHEDULE_WSD     /* constant, then linear to 0 over the last `decay` steps */
+} pith__schedule_kind;
+
+typedef struct pith__schedule {
+    pith__schedule_kind kind;
+    uint64_t warm_up; /* steps from 0 to 1, linearly: step s has s / warm_up */
+    uint64_t total;
+    uint64_t decay; /* WSD only */
+} pith__schedule;
+
+/* What multiplies the learning rate at `step`, from 0. As in transformers, for linear and cosine. */
+double pith__schedule_at(const pith__schedule *schedule, uint64_t step);
+
+/* ---- optimiser ----------------------------------------------------------------------------- */
+
+typedef enum pith__optimizer_kind {
+    PITH__OPTIMIZER_ADAMW,
+    PITH__OPTIMIZER_MUON
+} pith__optimizer_kind;
+
+typedef struct pith__optimizer_settings {
+    pith__optimizer_kind kind; /* Muon: matrices by Muon, everything else by AdamW */
+    double rate;               /* AdamW's learning rate */
+    double muon_rate;          /* Muon's, for an update whose root mean square is 0.2 */
+    double beta1, beta2, eps;  /* AdamW */
+    double momentum;           /* Muon */
+    double decay;              /* of matrices and embeddings, decoupled */
+    double clip;               /* largest norm of the whole gradient; 0: none */
+} pith__optimizer_settings;
+
+typedef struct pith__optimizer {
+    pith__optimizer_settings settings;
+    pith__weights *weights; /* borrowed: what is updated */
+    uint64_t step;          /* updates done */
+    float *m;               /* (weights->count) first moment, or Muon's momentum */
+    float *v;               /* (weights->count) second moment; not looked at for Muon's matrices */
+} pith__optimizer;
+
+/*
+ * Moments 0, step 0. `weights` must be allocated and outlive *out. Fails with E_MEMORY or E_ARGUMENT:
+ * a share that is not in [0, 1), a rate that is negative, an eps that is not positive.
+ */
+PITH_NODISCARD pith_status pith__optimizer_init(const pith__optimizer_settings *settings,
+                                                pith__weights *weights, pith__optimizer *out,
+                                                pith_error *err);
+void pith__optimizer_deinit(pith__optimizer *optimizer);
+
+/*
+ * One update with the rates times `multiplier`. The gradient (weights->count) is scaled by `scale`
+ * first, then clipped; padding counts as part of it and is 0. *norm receives its norm before
+ * clipping. If that is not finite, nothing is changed, the step is not counted, and the result is
+ * PITH_OK: the caller looks at *norm. Fails with E_MEMORY, nothing changed, or E_BACKEND: some of
+ * the tensors may then have been updated. The same bytes for any number of threads.
+ */
+PITH_NODISCARD pith_status pith__optimizer_step(pith__optimizer *optimizer,
+                                                const pith__tensor_ctx *ctx, float *gradient,
+                                                double scale, double multiplier, double *norm,
+                                                pith_error *err);
+
+/* ---- checkpoints ------------------------------------------------------------------------------ */
+
+/*
+ * A GGUF file with everything a run needs to go on: the values, both moments, the optimiser's
+ * step, the places of the streams, counters, and a fingerprint of the settings that must be the
+ * same. Written beside the old one and moved over it when it is safe on disk: whatever happens, one
+ * whole checkpoint is there.
+ */
+typedef struct pith__run_state {
+    uint64_t step;        /* updates done */
+    uint64_t samples;     /* used so far */
+    uint64_t tokens;      /* used so far */
+    double seconds;       /* of training, all sessions together */
+    double loss;          /* running mean, for the progress line */
+    char fingerprint[65]; /* hexadecimal hash of the settings, as text */
+} pith__run_state;
+
+/* Fails with E_IO, E_MEMORY or E_ARGUMENT (a path that is too long): what was there before is still. */
+PITH_NODISCARD pith_status pith__checkpoint_save(const char *path, const pith__run_state *state,
+                                                 const pith__optimizer *optimizer,
+                                                 const pith__stream_place *places, size_t n_places,
+                                                 pith_error *err);
+
+/*
+ * Fails with E_IO, E_MEMORY, E_CORRUPT (truncated, damaged, no checkpoint), or E_MISMATCH: other
+ * tensors, streams or kind of optimiser, or, unless it is empty on entry, another fingerprint than
+ * state's. After a failure everything is as it was.
+ */
+PITH_NODISCARD pith_status pith__checkpoint_load(const char *path, pith__run_state *state,
+                                                 pith__optimizer *optimizer,
+                                                 pith__stream_place *places, size_t n_places,
+                                                 pith_error *err);
+
+/* ---- several processes -------------------------------------------------------------------------- */
+
+/* Ranks of a data-parallel run: MPI's when built with it and started by mpirun, else one. */
+typedef struct pith__ranks {
+    int rank;
+    int count;
+} pith__ranks;
+
+/* May be called more than once in a process; MPI ends with the process. */
+pith__ranks pith__ranks_get(void);
+
+/* Sums in place over all ranks: the same bytes on every one. Fails with E_BACKEND. */
+PITH_NODISCARD pith_status pith__ranks_sum_f32(float *x, size_t count, pith_error *err);
+PITH_NODISCARD pith_status pith__ranks_sum_f64(double *x, size_t count, pith_error *err);
+
+/* Waits for all. */
+PITH_NODISCARD pith_status pith__ranks_barrier(pith_error *err);
+
+/*
+ * Waits for all and fails if one of them did, with `status` itself where that is a failure, else
+ * with E_BACKEND: what failed in one process must not leave the others waiting for it. For
+ * work that calls none of the functions above.
+ */
+PITH_NODISCARD pith_status pith__ranks_agree(pith_status status, pith_error *err);
+
+/* ---- tokenizer training ------------------------------------------------------------------------- */
+
+/*
+ * Trains a byte-level BPE vocabulary on the training parts of the sources: text is cut by the
+ * pattern `pre` ("gpt-2", "llama-bpe", ...), then the most frequent adjacent pair is merged until
+ * there are `size` entries: `specials` first (ids 0 .. n-1), then the 256 bytes, then merges. Ties go
+ * to the pair whose bytes come first. At most `max_bytes` of text per source are read, in
+ * proportion to the weights, spread evenly over the documents. Adds the tokenizer.ggml.* keys to
+ * `writer`: model gpt2, pre, tokens, token types, merges, BOS and EOS = specials[0], add_bos_token.
+ * Fails with E_ARGUMENT (size below specials + 256, too little text for so many merges), E_MEMORY.
+ */
+typedef struct pith__bpe_settings {
+    uint32_t size;
+    const char *pre;
+    const char *const *specials;
+    size_t n_specials;  /* at least 1 */
+    uint64_t max_bytes; /* of all sources together; 0: all */
+    unsigned threads;
+} pith__bpe_settings;
+
+PITH_NODISCARD pith_status pith__bpe_train(const pith__source *sources, size_t n_sources,
+                                           const pith__bpe_settings *settings,
+                                           const pith_allocator *mem, pith__gguf_writer *writer,
+                                           pith_error *err);
+
+/* ---- recipes ---------------------------------------------------------------------------------- */
+
+/* What a run reports. Numbers that an event does not have are NaN or 0. */
+typedef enum pith__train_event_kind {
+    PITH__TRAIN_START,      /* nothing yet but the counters */
+    PITH__TRAIN_STEP,       /* after every update */
+    PITH__TRAIN_EVALUATION, /* of one source, or of all of them together (source NULL) */
+    PITH__TRAIN_CHECKPOINT,
+    PITH__TRAIN_END /* all is learned; the result is about to be written */
+} pith__train_event_kind;
+
+typedef struct pith__train_event {
+    pith__train_event_kind kind;
+    uint64_t step, steps;
+    uint64_t tokens;    /* used so far */
+    double loss;        /* nats per token: of the step, or held-out */
+    double smooth_loss; /* running mean over about the last 50 steps */
+    double norm;        /* of the gradient before clipping */
+    double multiplier;  /* of the schedule */
+    double tokens_per_second;
+    double seconds;       /* of training, all sessions together */
+    double seconds_left;  /* at this speed */
+    const char *source;   /* EVALUATION */
+    double bits_per_byte; /* EVALUATION; of text without separators */
+} pith__train_event;
+
+/*
+ * Returns false to stop: the run saves a checkpoint, if it has a place for it, and E_CANCELLED. In
+ * a run of several processes each has its events, and all stop if one of them is told to.
+ */
+typedef bool (*pith__train_event_fn)(void *user, const pith__train_event *event);
+
+typedef struct pith__train_source {
+    const char *path;
+    double weight;
+} pith__train_source;
+
+/* What all runs share. */
+typedef struct pith__run_settings {
+    const char *checkpoint;    /* path, or NULL: none */
+    uint64_t checkpoint_every; /* steps */
+    bool resume;               /* go on from the checkpoint if there is one */
+    uint64_t steps;
+    size_t batch;       /* samples per update, over all ranks */
+    size_t micro_batch; /* samples of one pass, at most 64; 1 is best for the caches */
+    /* gradients that are summed separately: threads that can be busy; part of the result. More than
+     * samples of a process are as many as samples. */
+    size_t lanes;
+    size_t length; /* tokens of a sample, at most the model's context */
+    uint64_t seed;
+    unsigned threads;
+    uint64_t evaluate_every; /* steps; 0: only at the end */
+    uint64_t evaluate_bytes; /* of every source's held-out part; 0: all of it */
+    uint32_t held_out_every; /* one document in so many */
+    bool recompute;
+    pith__schedule schedule; /* total is steps */
+    pith__optimizer_settings optimizer;
+    pith__train_event_fn event; /* or NULL */
+    void *event_user;
+} pith__run_settings;
+
+/* How the matrices of a finished model are stored; vectors are F32 in any case. */
+typedef enum pith__weight_type {
+    PITH__WEIGHT_F32,
+    PITH__WEIGHT_F16,
+    PITH__WEIGHT_INT8 /* NAME.weight (I8) with a row of scales NAME.scale, as models/builtin.gguf */
+} pith__weight_type;
+
+/* A language model from scratch: next-token cross-entropy on a mixture. */
+typedef struct pith__base_settings {
+    pith__run_settings run;
+    const pith__train_source *sources;
+    size_t n_sources;
+    const char *tokenizer;     /* path of a GGUF file with a vocabulary */
+    pith__model_config config; /* vocabulary is the tokenizer's */
+    bool tied;
+    const char *start;      /* GGUF model to go on from, or NULL: random weights */
+    const char *name;       /* general.name of the result */
+    const char *output;     /* path of the GGUF written at the end */
+    pith__weight_type type; /* of the matrices of the result */
+} pith__base_settings;
+
+/*
+ * Fails with E_ARGUMENT (settings), E_IO, E_CORRUPT, E_UNSUPPORTED (files), E_MISMATCH (a start of
+ * another shape, a checkpoint of another run, processes that do not see the same), E_RANGE (the
+ * loss or the weights are no numbers any more: nothing is written), E_CANCELLED, E_MEMORY or
+ * E_BACKEND. What goes wrong in one of several processes makes all of them fail.
+ */
+PITH_NODISCARD pith_status pith__train_base(const pith__base_settings *settings,
+                                            const pith_allocator *mem, pith_error *err);
+
+/* Alpha over rank scales the adapter, as in Hu et al. 2021. */
+typedef struct pith__lora_settings {
+    uint32_t rank; /* 0: no adapter, all weights learn */
+    double alpha;
+    double dropout;    /* share of the inputs, from 0 to below 1 */
+    unsigned matrices; /* bits 1 << pith__block_matrix */
+} pith__lora_settings;
+
+/*
+ * Tunes a model to the answers of another one (LLMLingua, section 3.3, distribution alignment):
+ * cross-entropy of the completions, given their prompts. A pair is a line of a JSONL file, an
+ * object with two strings; it becomes BOS, `format` with the strings put in, and EOS. Only
+ * tokens that stand behind the place of {completion}'s first byte are learned, EOS among them; pairs
+ * longer than run.length lose the beginning of their prompt. A sample of the run is one pair;
+ * their order is shuffled, new for every epoch. One pair in run.held_out_every is held out by a
+ * hash of its line. Events EVALUATION name the files like pith__source, "bits per byte" is of the
+ * completions. An adapter is merged into the weights that are written to
+ * `output`; `adapter` has it alone, for the base model.
+ *
+ * Dropout takes its numbers from the seed and the sample's: where a sample is learned does not
+ * matter. For that, samples are not packed then, whatever run.micro_batch is.
+ *
+ * Fails like pith__train_base(); E_CORRUPT or E_SYNTAX of a line that is no such object has the
+ * file, the line's number and the reason in the message.
+ */
+typedef struct pith__align_settings {
+    pith__run_settings run;   /* steps 0: as many as `epochs` takes, and schedule.total with them */
+    const char *const *pairs; /* (n_pairs) paths of JSONL files */
+    size_t n_pairs;
+    const char *prompt_key;
+    const char *completion_key;
+    const char *format; /* holds {prompt} and, later, {completion}, once each */
+    double epochs;      /* looked at if run.steps is 0 */
+    const char *model;  /* path of the GGUF model to tune; tensors may be of any type */
+    pith__lora_settings lora;
+    const char *name;    /* general.name of the result */
+    const char *output;  /* path of the GGUF written at the end, or NULL */
+    const char *adapter; /* path of the GGUF for the adapter, or NULL; needs lora.rank > 0 */
+    pith__weight_type type;
+} pith__align_settings;
+
+PITH_NODISCARD pith_status pith__train_align(const pith__align_settings *settings,
+                                             const pith_allocator *mem, pith_error *err);
+
+/*
+ * Reads the held-out documents of every source with a model (in F32), each by itself: BOS, its
+ * tokens, and the end that pith__mixture has it predict, which counts as a token and as no byte. A
+ * document that is longer than `length` is read in windows that overlap by a quarter
+ * (score/score.h), so that no token but the first ones has less context.
+ */
+typedef struct pith__evaluate_settings {
+    const pith__train_source *sources;
+    size_t n_sources;
+    const char *model;       /* path of a GGUF model; NULL is not the built-in one: E_ARGUMENT */
+    uint32_t held_out_every; /* as in training; 0: all documents of the files are read */
+    uint64_t bytes;          /* of every source's documents, at least one; 0: all of them */
+    size_t length;           /* tokens of a window; 0: the model's context, at most 2048 */
+    unsigned threads;
+    /* or NULL; folder, made if it is not there, that gets FOLDER/SOURCE.txt with the documents that
+     * were read, each followed by a line with PITH__DOCUMENT_END */
+    const char *folder;
+    pith__train_event_fn event; /* or NULL: EVALUATION after every source; false: E_CANCELLED */
+    void *event_user;
+} pith__evaluate_settings;
+
+/* Of one source, or of all of them together. Nats per token: nats / tokens. */
+typedef struct pith__evaluation {
+    char source[64]; /* pith__source's name; "" for all together */
+    uint64_t documents;
+    uint64_t bytes; /* of text, without separators */
+    uint64_t tokens;
+    double nats; /* summed over the tokens */
+} pith__evaluation;
+
+/* out (n_sources + 1): the sources in their order, then all of them together. Fails like a run. */
+PITH_NODISCARD pith_status pith__train_evaluate(const pith__evaluate_settings *settings,
+                                                const pith_allocator *mem, pith__evaluation *out,
+                                                pith_error *err);
+
+#endif /* PITH_TRAIN_H */
