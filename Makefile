@@ -3,7 +3,7 @@ PRESET ?= release
 BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
 
-.PHONY: all setup configure build demo test check lint bench fuzz install help clean
+.PHONY: all setup configure build demo test mpi check lint bench fuzz install help clean
 all: build
 
 setup: ## install the Debian packages that are missing
@@ -22,6 +22,12 @@ demo: configure ## compress a real prompt with the built-in model
 
 test: build ## build and run every test
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+mpi: ## test training in two processes, with Open MPI
+	@tools/setup.sh lint
+	@$(MAKE) --no-print-directory configure PRESET=mpi
+	@cmake --build build/mpi -j $(JOBS) --target test_ranks test_run_mpi
+	@ctest --test-dir build/mpi -L mpi --output-on-failure
 
 check: ## quick checks before a commit: warnings are errors, fast tests, format, layers
 	@$(MAKE) --no-print-directory build PRESET=dev

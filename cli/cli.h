@@ -50,6 +50,7 @@ typedef struct cli_words {
 typedef struct cli_settings {
     const char *verb;
     const char *model;
+    const char *lora;
     const char *input; /* file, or "-" */
     const char *prompt;
     const char *question;
@@ -86,9 +87,16 @@ void cli_settings_deinit(cli_settings *settings);
 #define CLI_HELP     32U
 #define CLI_DOCS     64U
 #define CLI_RANK     128U
+#define CLI_TRAIN    256U /* without a recipe; the recipes follow */
+
+#define CLI_TRAIN_TOKENIZER 512U
+#define CLI_TRAIN_BASE      1024U
+#define CLI_TRAIN_ALIGN     2048U
+#define CLI_TRAIN_EVALUATE  4096U
+#define CLI_RECIPES         (CLI_TRAIN_TOKENIZER | CLI_TRAIN_BASE | CLI_TRAIN_ALIGN | CLI_TRAIN_EVALUATE)
 
 typedef struct cli_verb {
-    const char *name;
+    const char *name;                         /* "train base" for a recipe */
     int (*run)(const cli_settings *settings); /* reports its own errors, returns the exit code */
     const char *summary;                      /* one line for the list of verbs */
     const char *operands;                     /* as the usage line shows them */
@@ -96,13 +104,15 @@ typedef struct cli_verb {
     unsigned bit;                             /* CLI_COMPRESS, ... */
     bool hidden;                              /* for the build, not for people */
     const char *description;                  /* one paragraph */
+    const char *recipe;                       /* of "train": the second word; else NULL */
 } cli_verb;
 
 /* NULL past the end; in the order in which help shows them. */
 const cli_verb *cli_verb_at(size_t index);
 
-/* NULL if there is no such verb. */
+/* NULL if there is no such verb, or recipe of "train". */
 const cli_verb *cli_verb_find(const char *name);
+const cli_verb *cli_verb_find_recipe(const char *recipe);
 
 int cli_run_compress(const cli_settings *settings);
 int cli_run_score(const cli_settings *settings);
@@ -110,6 +120,7 @@ int cli_run_inspect(const cli_settings *settings);
 int cli_run_recover(const cli_settings *settings);
 int cli_run_rank(const cli_settings *settings);
 int cli_run_bench(const cli_settings *settings);
+int cli_run_train(const cli_settings *settings);
 int cli_run_help(const cli_settings *settings);
 int cli_run_docs(const cli_settings *settings);
 
@@ -135,7 +146,7 @@ typedef struct cli_option {
     const pith_param_info *param; /* of the library, for CLI_STORE_PARAM */
 } cli_option;
 
-/* Number of options of both tables: first the library's parameters, then ours. */
+/* Number of options of all tables: the library's parameters, those of its recipes, ours. */
 size_t cli_option_count(void);
 
 /* `index` must be below cli_option_count(). */
@@ -180,6 +191,7 @@ int cli_options_parse(const cli_verb *verb, int argc, char **argv, cli_settings 
 /* ---- help and generated documents ---------------------------------------- */
 
 void cli_help_program(FILE *file);
+void cli_help_recipes(FILE *file); /* what "train" can be followed by */
 void cli_help_verb(const cli_verb *verb, FILE *file);
 
 /* Enough for any cli_help_sentence(). */
@@ -210,6 +222,9 @@ int cli_usage_error(const cli_settings *settings, const char *format, ...) CLI_P
  * Says nothing when the reader of our output went away.
  */
 int cli_report(const char *name, const pith_error *err, const char *text, size_t size);
+
+/* The same for a parameter that was refused: names the option or the variable it came from. */
+int cli_report_assignment(const cli_assignment *assignment, const pith_error *err);
 
 /* strerror(), without its race: the text for `number` in `out`. Returns `out`. */
 const char *cli_errno_text(int number, char *out, size_t size);

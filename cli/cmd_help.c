@@ -125,12 +125,26 @@ void cli_help_program(FILE *file)
     (void)fputs("Usage: pith VERB [options]\n\nShorter prompts, same answers.\n\nVerbs:\n", file);
     const cli_verb *verb = NULL;
     for (size_t i = 0; (verb = cli_verb_at(i)) != NULL; i++) {
-        if (!verb->hidden) {
+        if (!verb->hidden && verb->recipe == NULL) {
             (void)fprintf(file, "  %-10s %s\n", verb->name, verb->summary);
         }
     }
     (void)fputs("\n'pith help VERB' shows the options of a verb, 'pith --version' the version.\n",
                 file);
+}
+
+void cli_help_recipes(FILE *file)
+{
+    (void)fputs("Usage: pith train RECIPE [options]\n\nMakes tokenizers and models from text.\n\n"
+                "Recipes:\n",
+                file);
+    const cli_verb *verb = NULL;
+    for (size_t i = 0; (verb = cli_verb_at(i)) != NULL; i++) {
+        if (verb->recipe != NULL) {
+            (void)fprintf(file, "  %-10s %s\n", verb->recipe, verb->summary);
+        }
+    }
+    (void)fputs("\n'pith train RECIPE --help' shows the options of a recipe.\n", file);
 }
 
 static void print_group(FILE *file, const cli_verb *verb, const char *group)
@@ -151,6 +165,10 @@ static void print_group(FILE *file, const cli_verb *verb, const char *group)
 
 void cli_help_verb(const cli_verb *verb, FILE *file)
 {
+    if (verb->bit == CLI_TRAIN) {
+        cli_help_recipes(file);
+        return;
+    }
     (void)fprintf(file, "Usage: pith %s [options]%s%s\n\n", verb->name,
                   verb->operands[0] == '\0' ? "" : " ", verb->operands);
     print_wrapped(file, verb->description, 0);
@@ -168,9 +186,16 @@ int cli_run_help(const cli_settings *settings)
         cli_help_program(stdout);
         return 0;
     }
-    const cli_verb *verb = cli_verb_find(settings->operands.items[0]);
+    const char *const *words = settings->operands.items;
+    const cli_verb *verb = cli_verb_find(words[0]);
     if (verb == NULL) {
-        return cli_usage_error(settings, "no verb '%s'", settings->operands.items[0]);
+        return cli_usage_error(settings, "no verb '%s'", words[0]);
+    }
+    if (settings->operands.count == 2) {
+        verb = verb->bit == CLI_TRAIN ? cli_verb_find_recipe(words[1]) : NULL;
+        if (verb == NULL) {
+            return cli_usage_error(settings, "no recipe '%s' of '%s'", words[1], words[0]);
+        }
     }
     cli_help_verb(verb, stdout);
     return 0;

@@ -70,7 +70,10 @@ static void write_group(FILE *file, const cli_verb *verb, const char *group)
 
 static void write_verb(FILE *file, const cli_verb *verb)
 {
-    (void)fprintf(file, ".SS pith %s [options] %s\n", verb->name, verb->operands);
+    /* a recipe comes before the options */
+    (void)fprintf(
+        file, verb->bit == CLI_TRAIN ? ".SS pith %s %s [options]\n" : ".SS pith %s [options] %s\n",
+        verb->name, verb->operands);
     write_roff(file, verb->description);
     (void)fputc('\n', file);
     const char *group = NULL;
@@ -131,6 +134,9 @@ static const char tail[] =
     "pith compress \\-\\-json prompt.txt > short.json\n"
     "pith recover prompt.txt short.json \\-\\-mark '[...]'\n"
     "pith rank \\-q 'Who won?' *.txt\n"
+    "pith train tokenizer \\-d text.txt \\-o tokenizer.gguf\n"
+    "pith train base \\-d text.txt \\-\\-tokenizer tokenizer.gguf \\-c run.checkpoint \\-o "
+    "model.gguf\n"
     "pith compress \\-M longllmlingua \\-q 'Who won?' \\-\\-context a.txt \\-\\-context b.txt\n"
     ".fi\n";
 

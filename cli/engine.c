@@ -13,24 +13,6 @@ static void log_line(void *user, pith_log_level level, const char *message)
     }
 }
 
-/* Names what was set: the variable, or the option unless the message names it already. */
-static int report_assignment(const cli_assignment *assignment, const pith_error *err)
-{
-    const char *name = assignment->param->name;
-    const bool named = strncmp(err->message, name, strlen(name)) == 0;
-    char origin[96];
-    if (assignment->from_environment) {
-        const cli_option option = {.info = *assignment->param};
-        cli_option_variable(&option, origin, sizeof origin);
-    } else {
-        (void)snprintf(origin, sizeof origin, "--%s", name);
-    }
-    const int code =
-        cli_report(named && !assignment->from_environment ? NULL : origin, err, NULL, 0);
-    /* a pattern that does not compile is bad input to the library, but here a wrong option */
-    return err->status == PITH_E_SYNTAX || err->status == PITH_E_UTF8 ? CLI_EXIT_USAGE : code;
-}
-
 bool cli_param_is_preset(const pith_param_info *param)
 {
     return strcmp(param->name, "preset") == 0;
@@ -53,7 +35,7 @@ static int set(cli_engine *engine, const cli_assignment *assignment)
     pith_error err;
     return pith_ctx_set(engine->ctx, assignment->param->name, assignment->value, &err) == PITH_OK
                ? 0
-               : report_assignment(assignment, &err);
+               : cli_report_assignment(assignment, &err);
 }
 
 int cli_engine_configure(cli_engine *engine, const cli_settings *settings)
@@ -101,6 +83,7 @@ int cli_engine_open(const cli_settings *settings, cli_engine *out)
         .log = log_line,
         .log_user = out,
         .precision = (pith_precision)settings->precision,
+        .lora = settings->lora,
     };
     if (pith_model_open(settings->model, &options, &out->model, &err) != PITH_OK) {
         return cli_report(settings->model == NULL ? "built-in model" : settings->model, &err, NULL,

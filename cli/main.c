@@ -19,12 +19,6 @@ static int run_program_option(const char *word)
     return -1;
 }
 
-static int unknown_verb(const char *word)
-{
-    cli_message("no verb '%s'; 'pith help' lists them", word);
-    return CLI_EXIT_USAGE;
-}
-
 static int run_verb(const cli_verb *verb, int argc, char **argv)
 {
     cli_settings settings;
@@ -41,6 +35,26 @@ static int run_verb(const cli_verb *verb, int argc, char **argv)
     }
     cli_settings_deinit(&settings);
     return code;
+}
+
+/* The verb that the words name, and how many they are. NULL, with a message, if there is none. */
+static const cli_verb *find_verb(int argc, char **argv, int *words)
+{
+    const cli_verb *verb = cli_verb_find(argv[1]);
+    *words = 1;
+    if (verb == NULL || verb->recipe != NULL) { /* "train base" is two words, not one */
+        cli_message("no verb '%s'; 'pith help' lists them", argv[1]);
+        return NULL;
+    }
+    if (verb->bit != CLI_TRAIN || argc < 3 || argv[2][0] == '-') {
+        return verb;
+    }
+    *words = 2;
+    verb = cli_verb_find_recipe(argv[2]);
+    if (verb == NULL) {
+        cli_message("no recipe '%s'; 'pith help train' lists them", argv[2]);
+    }
+    return verb;
 }
 
 /* What a command left in stdio's buffer can still fail to be written. */
@@ -63,8 +77,9 @@ int main(int argc, char **argv)
     }
     int code = run_program_option(argv[1]);
     if (code < 0) {
-        const cli_verb *verb = cli_verb_find(argv[1]);
-        code = verb == NULL ? unknown_verb(argv[1]) : run_verb(verb, argc - 2, argv + 2);
+        int words = 0;
+        const cli_verb *verb = find_verb(argc, argv, &words);
+        code = verb == NULL ? CLI_EXIT_USAGE : run_verb(verb, argc - 1 - words, argv + 1 + words);
     }
     return finish(code);
 }

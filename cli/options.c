@@ -1,11 +1,13 @@
 /*
- * options.c: the two tables of options, seen as one.
+ * options.c: the tables of options, seen as one.
  *
- * The library's parameters come first, in the library's order. The program's
- * own options have the same shape, so whatever lists one table lists both.
+ * The library's parameters come first, in the library's order, then those of its
+ * recipes. The program's own options have the same shape, so whatever lists one
+ * table lists all.
  */
 #include "cli.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stddef.h>
 #include <string.h>
@@ -23,12 +25,18 @@
 #define PROTECTION "Protection"
 #define STRUCTURE  "Structure"
 #define LINGUA     "Methods llmlingua and longllmlingua"
+#define DATA       "Data"
 #define SCORING    "Model"
+#define TRAINING   "Training"
+#define LORA       "LoRA"
+#define OPTIMIZER  "Optimizer"
+#define FILES      "Files"
 #define OUTPUT     "Output"
 #define GENERAL    "General"
 
-static const char *const groups[] = {INPUT,  AMOUNT,  PROTECTION, STRUCTURE,
-                                     LINGUA, SCORING, OUTPUT,     GENERAL};
+static const char *const groups[] = {INPUT, AMOUNT,  PROTECTION, STRUCTURE, LINGUA,
+                                     DATA,  SCORING, TRAINING,   LORA,      OPTIMIZER,
+                                     FILES, OUTPUT,  GENERAL};
 
 const char *cli_group_at(size_t index)
 {
@@ -42,6 +50,13 @@ static const struct {
     const char *group;
 } param_groups[] = {{"method", AMOUNT},      {"keep", PROTECTION},         {"format", STRUCTURE},
                     {"rank-method", LINGUA}, {"keep-pattern", PROTECTION}, {"score-by", SCORING}};
+
+/* By the scope of a recipe's parameter. */
+static const struct {
+    const char *scope;
+    const char *group;
+} scope_groups[] = {{"data", DATA}, {"model", SCORING},       {"training", TRAINING},
+                    {"lora", LORA}, {"optimizer", OPTIMIZER}, {"files", FILES}};
 
 /* ---- our own options ------------------------------------------------------------- */
 
@@ -102,6 +117,8 @@ static const cli_option own_options[] = {
          "GGUF model to use instead of the built-in one."),
     TEXT("model", 'm', "FILE", SCORING, CLI_RECOVER, model,
          "GGUF model whose tokens a response is compared in, instead of the built-in one."),
+    TEXT("lora", 0, "FILE", SCORING, RUNS, lora,
+         "LoRA adapter (GGUF) to add to the model's weights."),
     CHOICE("precision", "auto|f32|int8", SCORING, RUNS, precision,
            "Arithmetic of the model; auto is int8."),
     TEXT("count-with", 0, "FILE", SCORING, CLI_COMPRESS, count_with,
@@ -141,17 +158,15 @@ static const cli_option own_options[] = {
            "Colour the heat map; auto means on a terminal unless NO_COLOR is set."),
     SWITCH("progress", 0, GENERAL, RUNS, progress,
            "Show a progress bar on standard error. Without this option: on a terminal."),
+    SWITCH("progress", 0, GENERAL, CLI_RECIPES, progress,
+           "Keep a line about the run on standard error up to date. Without this option: on a "
+           "terminal, and elsewhere a new line now and then."),
     SWITCH("verbose", 'v', GENERAL, RUNS | CLI_RECOVER, verbose, "Say more on standard error."),
     SWITCH("help", 'h', GENERAL, ~0U, help, "Show the options and stop."),
     SWITCH("version", 0, GENERAL, ~0U, version, "Show the version and stop."),
 };
 
 #define OWN_COUNT (sizeof own_options / sizeof own_options[0])
-
-size_t cli_option_count(void)
-{
-    return pith_param_count() + OWN_COUNT;
-}
 
 /* Parameters that the ranking of contexts depends on. */
 static bool is_for_ranking(const pith_param_info *param)
@@ -173,29 +188,69 @@ static bool is_for_ranking(const pith_param_info *param)
     return false;
 }
 
-cli_option cli_option_at(size_t index)
+/* ---- all together -------------------------------------------------------------------- */
+
+/* More than there are; builds with assertions notice if it is not. */
+#define OPTIONS_MAX 512
+
+static cli_option all_options[OPTIONS_MAX];
+static size_t option_count;
+
+static void add_option(const cli_option *option)
 {
-    const size_t params = pith_param_count();
-    if (index >= params) {
-        return own_options[index - params];
+    assert(option_count < OPTIONS_MAX);
+    if (option_count < OPTIONS_MAX) {
+        all_options[option_count++] = *option;
     }
-    const pith_param_info *param = pith_param_at(index);
-    return (cli_option){
-        .info = *param,
-        .verbs = strcmp(param->scope, "score") == 0 ? RUNS
-                 : is_for_ranking(param)            ? CLI_COMPRESS | CLI_RANK
-                                                    : CLI_COMPRESS,
-        .store = CLI_STORE_PARAM,
-        .param = param,
-    };
 }
 
-const char *cli_option_group(size_t index)
+static void add_param(const pith_param_info *param, unsigned verbs)
 {
-    const size_t params = pith_param_count();
-    if (index >= params) {
-        return own_options[index - params].group;
+    const cli_option option = {
+        .info = *param, .verbs = verbs, .store = CLI_STORE_PARAM, .param = param};
+    add_option(&option);
+}
+
+static unsigned verbs_of_param(const pith_param_info *param)
+{
+    return strcmp(param->scope, "score") == 0 ? RUNS
+           : is_for_ranking(param)            ? CLI_COMPRESS | CLI_RANK
+                                              : CLI_COMPRESS;
+}
+
+static void make_table(void)
+{
+    for (size_t i = 0; i < pith_param_count(); i++) {
+        add_param(pith_param_at(i), verbs_of_param(pith_param_at(i)));
     }
+    const cli_verb *verb = NULL;
+    for (size_t i = 0; (verb = cli_verb_at(i)) != NULL; i++) {
+        const size_t count = verb->recipe == NULL ? 0 : pith_training_param_count(verb->recipe);
+        for (size_t k = 0; k < count; k++) {
+            add_param(pith_training_param_at(verb->recipe, k), verb->bit);
+        }
+    }
+    for (size_t i = 0; i < OWN_COUNT; i++) {
+        add_option(&own_options[i]);
+    }
+}
+
+size_t cli_option_count(void)
+{
+    if (option_count == 0) {
+        make_table();
+    }
+    return option_count;
+}
+
+cli_option cli_option_at(size_t index)
+{
+    return index < cli_option_count() ? all_options[index] : (cli_option){0};
+}
+
+/* The group of a parameter of the library is that of the nearest named one before it. */
+static const char *param_group(size_t index)
+{
     for (size_t i = index + 1; i-- > 0;) {
         for (size_t k = 0; k < sizeof param_groups / sizeof param_groups[0]; k++) {
             if (strcmp(pith_param_at(i)->name, param_groups[k].first) == 0) {
@@ -204,6 +259,20 @@ const char *cli_option_group(size_t index)
         }
     }
     return AMOUNT;
+}
+
+const char *cli_option_group(size_t index)
+{
+    if (index < pith_param_count()) {
+        return param_group(index);
+    }
+    const cli_option option = cli_option_at(index);
+    for (size_t i = 0; i < sizeof scope_groups / sizeof scope_groups[0]; i++) {
+        if (strcmp(option.info.scope, scope_groups[i].scope) == 0) {
+            return scope_groups[i].group;
+        }
+    }
+    return option.group;
 }
 
 bool cli_option_find(unsigned verbs, const char *name, size_t size, cli_option *out)
@@ -310,8 +379,11 @@ const char *cli_option_value_name(const cli_option *option)
     case PITH_PARAM_ENUM:
         return strlen(option->info.choices) <= CHOICES_MAX ? option->info.choices : "CHOICE";
     case PITH_PARAM_LIST:
+        return strcmp(option->info.unit, "files") == 0 ? "FILE" : "TEXT";
     case PITH_PARAM_TEXT:
         return "TEXT";
+    case PITH_PARAM_PATH:
+        return "FILE";
     case PITH_PARAM_FLAG:
     default:
         return "";

@@ -178,23 +178,30 @@ static void mark_given(parser *p, const cli_option *option)
     }
 }
 
-/* "compress" if the option belongs to another verb that people use, else NULL. */
-static const char *verb_with_option(const char *name, size_t size)
+/* "compress" if the option belongs to another verb that people use, else NULL. A recipe is
+ * looked for among recipes first. */
+static const char *verb_with_option(const cli_verb *own, const char *name, size_t size)
 {
+    const bool is_training = (own->bit & (CLI_TRAIN | CLI_RECIPES)) != 0;
     const cli_verb *verb = NULL;
+    const char *found = NULL;
     for (size_t i = 0; (verb = cli_verb_at(i)) != NULL; i++) {
         cli_option option;
-        if (!verb->hidden && cli_option_find(verb->bit, name, size, &option)) {
+        if (verb->hidden || !cli_option_find(verb->bit, name, size, &option)) {
+            continue;
+        }
+        if (!is_training || verb->recipe != NULL) {
             return verb->name;
         }
+        found = found == NULL ? verb->name : found;
     }
-    return NULL;
+    return found;
 }
 
 static int unknown_option(const parser *p, const char *name, size_t size)
 {
     const int shown = size < 64 ? (int)size : 64;
-    const char *other = verb_with_option(name, size);
+    const char *other = verb_with_option(p->verb, name, size);
     if (other != NULL) {
         return cli_usage_error(p->settings, "--%.*s is an option of 'pith %s'", shown, name, other);
     }

@@ -82,3 +82,20 @@ int cli_report(const char *name, const pith_error *err, const char *text, size_t
                 place);
     return pith_status_exit_code(err->status);
 }
+
+int cli_report_assignment(const cli_assignment *assignment, const pith_error *err)
+{
+    const char *name = assignment->param->name;
+    const bool named = strncmp(err->message, name, strlen(name)) == 0;
+    char origin[96];
+    if (assignment->from_environment) {
+        const cli_option option = {.info = *assignment->param};
+        cli_option_variable(&option, origin, sizeof origin);
+    } else {
+        (void)snprintf(origin, sizeof origin, "--%s", name);
+    }
+    const int code =
+        cli_report(named && !assignment->from_environment ? NULL : origin, err, NULL, 0);
+    /* a pattern that does not compile is bad input to the library, but here a wrong option */
+    return err->status == PITH_E_SYNTAX || err->status == PITH_E_UTF8 ? CLI_EXIT_USAGE : code;
+}

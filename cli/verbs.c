@@ -9,33 +9,62 @@ static const cli_verb table[] = {
     {"compress", cli_run_compress, "make a prompt shorter", "[FILE|-]", 0, 1, CLI_COMPRESS, false,
      "Reads a text from FILE or standard input and writes a shorter one, made of parts of it in "
      "their order, to standard output. A prompt may also have an instruction, more contexts and a "
-     "question; contexts that are of no use may then be dropped as a whole."},
+     "question; contexts that are of no use may then be dropped as a whole.",
+     NULL},
     {"score", cli_run_score, "print the self-information of every token", "[FILE|-]", 0, 1,
      CLI_SCORE, false,
      "Reads a text from FILE or standard input and prints, for every token of the model, how "
-     "surprising it is after what precedes it."},
+     "surprising it is after what precedes it.",
+     NULL},
     {"rank", cli_run_rank, "order contexts by what they are worth to a question", "[FILE...]", 0,
      SIZE_MAX, CLI_RANK, false,
      "Prints the score and the name of every context, a line each with a tab between, the best "
      "first; larger scores are better. Without a question the contexts are ranked by themselves, "
-     "if the method can."},
+     "if the method can.",
+     NULL},
     {"inspect", cli_run_inspect, "describe a GGUF file", "FILE", 1, 1, CLI_INSPECT, false,
-     "Prints the metadata and the tensors of a GGUF file."},
+     "Prints the metadata and the tensors of a GGUF file.", NULL},
     {"recover", cli_run_recover, "check a result against its source, show what was dropped",
      "[SOURCE...] RESULT", 0, SIZE_MAX, CLI_RECOVER, false,
      "Reads the source text and what 'pith compress --json' made of it, builds the compressed "
      "text again from the source and the byte ranges, and stops where the two differ. Of a prompt "
      "of several parts the same parts are to be given, contexts in the same order. With a "
      "response of a model to the compressed text, prints the response with phrases of the source "
-     "in the place of what they were shortened to."},
+     "in the place of what they were shortened to.",
+     NULL},
     {"bench", cli_run_bench, "measure speed, start-up time and memory", "", 0, 0, CLI_BENCH, false,
      "Scores random tokens with random weights of a given shape and compares the rate with what "
-     "oneDNN's matrix product reaches alone; then starts the program on a short prompt."},
-    {"help", cli_run_help, "show the options of a verb", "[VERB]", 0, 1, CLI_HELP, false,
-     "Shows the verbs, or the options of one verb."},
+     "oneDNN's matrix product reaches alone; then starts the program on a short prompt.",
+     NULL},
+    {"train", cli_run_train, "make tokenizers and models from text", "RECIPE", 0, 0, CLI_TRAIN,
+     false, "Runs a recipe. Each has options of its own.", NULL},
+    {"train tokenizer", cli_run_train, "a byte-level BPE vocabulary", "", 0, 0, CLI_TRAIN_TOKENIZER,
+     false,
+     "Learns a vocabulary from text and writes it as a GGUF file without tensors, for recipe base.",
+     "tokenizer"},
+    {"train base", cli_run_train, "a language model from scratch", "", 0, 0, CLI_TRAIN_BASE, false,
+     "Trains a model of the llama architecture to predict the next token of text, from random "
+     "weights or from another model's, and writes it as a GGUF file for compress and score. A run "
+     "that is stopped or killed goes on from its checkpoint when it is started again, and ends "
+     "with the same bytes as one that was not.",
+     "base"},
+    {"train align", cli_run_train, "a model tuned to prompts and completions", "", 0, 0,
+     CLI_TRAIN_ALIGN, false,
+     "Tunes a model to what a larger one answers, as LLMLingua does so that the small model knows "
+     "what the large one can guess: completions are learned, given their prompts. All weights "
+     "learn, or an adapter beside them. Goes on from its checkpoint like recipe base.",
+     "align"},
+    {"train evaluate", cli_run_train, "how well a model predicts text", "", 0, 0,
+     CLI_TRAIN_EVALUATE, false,
+     "Reads the documents that training left out with a model, and prints bits per byte and nats "
+     "per token of every file and of all of them as a JSON object.",
+     "evaluate"},
+    {"help", cli_run_help, "show the options of a verb", "[VERB [RECIPE]]", 0, 2, CLI_HELP, false,
+     "Shows the verbs, or the options of one verb or recipe.", NULL},
     {"generate-docs", cli_run_docs, "print the man page or a completion script",
      "man|bash|zsh|fish", 1, 1, CLI_DOCS, true,
-     "Prints the man page or the completion script of a shell, made from the tables of options."},
+     "Prints the man page or the completion script of a shell, made from the tables of options.",
+     NULL},
 };
 
 const cli_verb *cli_verb_at(size_t index)
@@ -47,6 +76,16 @@ const cli_verb *cli_verb_find(const char *name)
 {
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         if (strcmp(table[i].name, name) == 0) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+const cli_verb *cli_verb_find_recipe(const char *recipe)
+{
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        if (table[i].recipe != NULL && strcmp(table[i].recipe, recipe) == 0) {
             return &table[i];
         }
     }

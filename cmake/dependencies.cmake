@@ -4,6 +4,7 @@ find_package(ICU 70 REQUIRED COMPONENTS uc i18n)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
 
 find_path(DNNL_INCLUDE_DIR dnnl.h REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
@@ -23,6 +24,14 @@ else()
                     OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
     target_compile_options(openmp INTERFACE -fopenmp-simd -Wno-source-uses-openmp -Wno-pass-failed)
     target_link_libraries(openmp INTERFACE ${GOMP_LIBRARY})
+endif()
+
+# Nothing, unless training over several processes is asked for.
+add_library(mpi INTERFACE)
+if(PITH_MPI)
+    find_package(MPI REQUIRED COMPONENTS C)
+    target_compile_definitions(mpi INTERFACE PITH_MPI)
+    target_link_libraries(mpi INTERFACE MPI::MPI_C)
 endif()
 
 if(PITH_TESTS)

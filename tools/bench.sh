@@ -20,6 +20,7 @@ fi
 "$build/cli/pith" bench
 "$build/bench/pith_startup" 21 "$build/cli/pith" "$build/bench/gemm_once"
 "$build/bench/pith_agreement" "$text"
+"$build/bench/pith_training"
 if command -v python3 >/dev/null; then
     echo
     python3 "$root/bench/modes.py" --program "$build/cli/pith"

@@ -12,11 +12,13 @@ allowed() { # folder -> folders it may include
     token) echo "token gguf text base pith" ;;
     tensor) echo "tensor base pith" ;;
     model) echo "model tensor gguf base pith" ;;
+    grad) echo "grad model tensor gguf base pith" ;;
+    train) echo "train grad score model tensor token gguf text base pith" ;;
     score) echo "score model tensor base pith" ;;
     hard) echo "hard text base pith" ;;
     structure) echo "structure text base pith" ;;
     lingua) echo "lingua hard text base pith" ;;
-    api) echo "api lingua structure hard score model tensor token gguf text base pith" ;;
+    api) echo "api train grad lingua structure hard score model tensor token gguf text base pith" ;;
     cli | examples) echo "cli pith" ;;
     esac
 }
@@ -27,7 +29,9 @@ owner() { # header of a library -> the folder that may include it
     unicode/*) echo text ;;
     pcre2*) echo token ;;
     zlib*) echo lingua ;;
-    jansson*) echo "api cli" ;;
+    mpi.h) echo train ;;
+    sodium*) echo base ;;
+    jansson*) echo "api train cli" ;;
     esac
 }
 

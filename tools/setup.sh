@@ -1,11 +1,12 @@
 #!/bin/sh
 # Installs the Debian packages that pith is built from, if any is missing and we may; otherwise
-# prints the one line to run. `setup.sh lint` adds what `make lint` and `make fuzz` need.
+# prints the one line to run. `setup.sh lint` adds what `make lint`, `make fuzz` and
+# PRESET=mpi need.
 set -eu
 
-packages="gcc g++ cmake ninja-build pkg-config libdnnl-dev libicu-dev libpcre2-dev libjansson-dev zlib1g-dev libcmocka-dev python3"
+packages="gcc g++ cmake ninja-build pkg-config libdnnl-dev libicu-dev libpcre2-dev libjansson-dev libsodium-dev zlib1g-dev libcmocka-dev python3"
 if [ "${1:-}" = lint ]; then
-    packages="$packages clang clang-format clang-tidy libclang-rt-14-dev libomp-dev man-db"
+    packages="$packages clang clang-format clang-tidy libclang-rt-14-dev libomp-dev man-db libopenmpi-dev openmpi-bin"
 fi
 
 command -v dpkg-query >/dev/null || exit 0 # not Debian: cmake will name what it misses

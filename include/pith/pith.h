@@ -18,7 +18,8 @@
  *     pith_model_free(model);
  *
  * The header is a ladder: version, errors, callbacks, model, context and
- * parameters, compressing, scoring, rendering, tokenizers, files, benchmark.
+ * parameters, compressing, scoring, rendering, tokenizers, files, training,
+ * benchmark.
  * Read until you have what you need.
  *
  * Everywhere: text is bytes and a length, borrowed for the call and never
@@ -53,7 +54,7 @@ extern "C" {
  * ------------------------------------------------------------------------ */
 
 #define PITH_VERSION_MAJOR 0
-#define PITH_VERSION_MINOR 2
+#define PITH_VERSION_MINOR 3
 #define PITH_VERSION_PATCH 0
 
 /* Version of the library that runs, as "major.minor.patch"; static storage. */
@@ -180,6 +181,8 @@ typedef struct pith_model_options {
     pith_log_fn log;                 /* NULL: silent */
     void *log_user;
     pith_precision precision;
+    const char *lora; /* NULL: none. Path of a LoRA adapter (GGUF, as of llama.cpp) to add to the
+                         weights while they are loaded; not needed afterwards */
 } pith_model_options;
 
 /*
@@ -190,8 +193,8 @@ typedef struct pith_model_options {
  * options  NULL for the defaults.
  *
  * Fails with E_IO, E_CORRUPT (err->offset is a byte of the file), E_UNSUPPORTED
- * (architecture, tokenizer or tensor type named in the message), E_ARGUMENT,
- * E_MEMORY or E_BACKEND.
+ * (architecture, tokenizer or tensor type named in the message), E_MISMATCH (an
+ * adapter of another model), E_ARGUMENT, E_MEMORY or E_BACKEND.
  */
 PITH_API PITH_NODISCARD pith_status pith_model_open(const char *path,
                                                     const pith_model_options *options,
@@ -270,7 +273,8 @@ typedef enum pith_param_type {
     PITH_PARAM_FLAG,  /* true or false */
     PITH_PARAM_ENUM,  /* one of `choices` */
     PITH_PARAM_LIST,  /* text, may be given several times */
-    PITH_PARAM_TEXT   /* text of at most PITH_VALUE_SIZE - 1 bytes */
+    PITH_PARAM_TEXT,  /* text; of a context, at most PITH_VALUE_SIZE - 1 bytes */
+    PITH_PARAM_PATH   /* name of a file */
 } pith_param_type;
 
 typedef struct pith_param_info {
@@ -280,9 +284,11 @@ typedef struct pith_param_info {
     double min, max;           /* inclusive; numbers only */
     const char *default_value; /* text, as pith_ctx_set() takes it; "" if unset */
     const char *choices;       /* "token|word|phrase|sentence", or "" */
-    const char *unit;          /* "tokens", "nats", "share", or "" */
+    const char *unit;          /* "tokens", "nats", "share", or ""; "files": a list of them */
     const char *since;         /* version that brought it */
-    const char *scope;         /* "score": scoring and compressing; "compress": compressing only */
+    const char *scope;         /* "score": scoring and compressing; "compress": compressing only;
+                                  of a training: "data", "model", "training", "lora", "optimizer" or
+                                  "files", what it is about */
     const char *help;          /* one or two sentences */
 } pith_param_info;
 
@@ -535,6 +541,116 @@ PITH_API void pith_ctx_set_counter(pith_ctx *ctx, const pith_tokenizer *tokenize
  */
 PITH_API PITH_NODISCARD pith_status pith_inspect(const char *path, bool json, pith_write_fn write,
                                                  void *user, pith_error *err);
+
+/* ---------------------------------------------------------------------------
+ * Training: text to tokenizers and models
+ *
+ * A training is one run of a recipe:
+ *
+ *     tokenizer   a byte-level BPE vocabulary from text
+ *     base        a language model from scratch, or from another one
+ *     align       a model tuned to prompts and their completions
+ *     evaluate    no training: how well a model predicts text, source by source
+ *
+ * Each has parameters of its own, set by name from text like those of a
+ * context, and listed in the same way. What they name is read when the training
+ * runs. Results are files, which appear when they are complete.
+ *
+ * The same data, parameters and build on one kind of processor give the same
+ * bytes, also when a run was stopped, or killed, and went on from its
+ * checkpoint, and whatever the number of threads (not of lanes).
+ * ------------------------------------------------------------------------ */
+
+typedef struct pith_training pith_training;
+
+/*
+ * A training with the parameters' defaults. It belongs to one thread at a time.
+ *
+ * recipe     one of the names above.
+ * allocator  NULL: malloc. Copied; user must outlive the training.
+ *
+ * Fails with E_ARGUMENT (no such recipe) or E_MEMORY.
+ */
+PITH_API PITH_NODISCARD pith_status pith_training_new(const char *recipe,
+                                                      const pith_allocator *allocator,
+                                                      pith_training **out, pith_error *err);
+PITH_API void pith_training_free(pith_training *training);
+
+/*
+ * Sets one parameter; a list ("data") gets one more entry per call. Fails with E_ARGUMENT,
+ * E_RANGE or E_MEMORY, as pith_ctx_set() does; a failed call changes nothing.
+ */
+PITH_API PITH_NODISCARD pith_status pith_training_set(pith_training *training, const char *name,
+                                                      const char *value, pith_error *err);
+
+/* As pith_ctx_get(); the name of a file may take more than PITH_VALUE_SIZE bytes. */
+PITH_API PITH_NODISCARD pith_status pith_training_get(const pith_training *training,
+                                                      const char *name, char *value, size_t size,
+                                                      pith_error *err);
+
+/* Number of a recipe's parameters; 0 if there is no such recipe. */
+PITH_API size_t pith_training_param_count(const char *recipe);
+
+/* NULL if there is no such recipe or the index is out of range. Static storage, sorted as --help
+ * shows them. */
+PITH_API const pith_param_info *pith_training_param_at(const char *recipe, size_t index);
+
+typedef enum pith_training_event_kind {
+    PITH_TRAINING_START = 0,      /* nothing done yet; `step` is where the run goes on */
+    PITH_TRAINING_STEP = 1,       /* after every update of the weights */
+    PITH_TRAINING_EVALUATION = 2, /* held-out text of one source was read, or of all */
+    PITH_TRAINING_CHECKPOINT = 3, /* what is done so far is safe on disk */
+    PITH_TRAINING_END = 4         /* before the results are written */
+} pith_training_event_kind;
+
+/* Numbers that an event does not have are 0 or NaN. */
+typedef struct pith_training_event {
+    size_t struct_size; /* sizeof of the library's struct: later versions may add members */
+    pith_training_event_kind kind;
+    uint64_t step;            /* updates done */
+    uint64_t steps;           /* updates to be done in all */
+    uint64_t tokens;          /* learned from so far */
+    double loss;              /* STEP, EVALUATION: nats per token */
+    double smooth_loss;       /* of the last steps, as a running mean */
+    double norm;              /* STEP: of the gradient, before clipping */
+    double multiplier;        /* STEP: what the schedule makes of the learning rate */
+    double tokens_per_second; /* lately */
+    double seconds;           /* of training, all sessions of the run together */
+    double seconds_left;      /* at this speed */
+    const char *source;       /* EVALUATION: name of the source; NULL: all of them together */
+    double bits_per_byte;     /* EVALUATION */
+} pith_training_event;
+
+/*
+ * Called from the thread that called pith_training_run(). Return false to stop: a checkpoint
+ * is saved, if the parameters name one, and the run fails with E_CANCELLED.
+ */
+typedef bool (*pith_training_event_fn)(void *user, const pith_training_event *event);
+
+/* NULL switches events off. */
+PITH_API void pith_training_set_event(pith_training *training, pith_training_event_fn event,
+                                      void *user);
+
+/*
+ * Recipe evaluate: where its table goes, a JSON object, if there is no output. NULL: nowhere.
+ *
+ *     {"model": "m.gguf", "held_out_every": 100, "sources": [{"source": "books",
+ *      "documents": 7, "bytes": 90210, "tokens": 30100, "nats": 90300.5, "nats_per_token": 3.0,
+ *      "bits_per_byte": 1.444}, ...], "all": {"documents": 7, ...}}
+ */
+PITH_API void pith_training_set_write(pith_training *training, pith_write_fn write, void *user);
+
+/*
+ * Runs to the end, or on from the checkpoint to the end. Of several processes that MPI started,
+ * in a build with it, all must call this with the same parameters; the first one writes files and
+ * has events.
+ *
+ * Fails with E_ARGUMENT (a parameter is missing, or two exclude each other; it is named), E_RANGE
+ * (one does not fit the others, or the loss is not a number any more), E_IO, E_CORRUPT or
+ * E_UNSUPPORTED (data, model or checkpoint), E_MISMATCH (the checkpoint is of another run),
+ * E_CANCELLED, E_MEMORY or E_BACKEND. The training can be set and run again.
+ */
+PITH_API PITH_NODISCARD pith_status pith_training_run(pith_training *training, pith_error *err);
 
 /* ---------------------------------------------------------------------------
  * Benchmark: our rate as a share of what oneDNN's GEMM reaches in the same run

@@ -4,6 +4,7 @@
 #ifndef PITH_API_H
 #define PITH_API_H
 
+#include "api/table.h"
 #include "hard/hard.h"
 #include "lingua/lingua.h"
 #include "model/model.h"
@@ -53,13 +54,6 @@ typedef enum pith__method {
     PITH__METHOD_LLMLINGUA,
     PITH__METHOD_LONGLLMLINGUA
 } pith__method;
-
-/* A list parameter's entries, NUL-terminated, in the order given. */
-typedef struct pith__texts {
-    char **items;
-    size_t count;
-    size_t capacity;
-} pith__texts;
 
 /* Values of all parameters. A number that was not given is negative. */
 typedef struct pith__params {
@@ -115,7 +109,7 @@ typedef struct pith__params {
     bool concate_question;
     bool strict_preserve_uncompressed;
     pith__texts force_context_ids;
-    char context_budget[PITH_VALUE_SIZE]; /* "": by mode */
+    char *context_budget; /* NULL or "": by mode */
 } pith__params;
 
 /* Cuts "KEY=0.3" at its last '=': `entry` becomes the key. E_ARGUMENT or E_RANGE if it is not that. */

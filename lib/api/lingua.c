@@ -67,7 +67,7 @@ static pith__budget_change read_context_budget(const pith__params *p, bool has_q
     if (p->mode == PITH__MODE_PITH && !has_question) {
         change.value = 4.0;
     }
-    if (p->context_budget[0] != '\0') {
+    if (p->context_budget != NULL && p->context_budget[0] != '\0') {
         (void)pith__params_budget_change(p->context_budget, &change); /* checked when it was set */
     }
     return change;

@@ -9,29 +9,30 @@
 
 /* ---- model ------------------------------------------------------------------------------ */
 
-/* An empty model as the options ask for it. */
+/* An empty model as the options, copied to *o with what they lack, ask for it. */
 static pith_status new_model(const pith_model_options *options, pith_model **out,
-                             pith_precision *precision, pith_error *err)
+                             pith_model_options *o, pith_error *err)
 {
-    pith_model_options o = {.struct_size = sizeof o};
+    *o = (pith_model_options){.struct_size = sizeof *o};
     if (options != NULL) {
-        if (options->struct_size < sizeof o.struct_size || options->struct_size > sizeof o) {
-            return pith__fail(err, PITH_E_ARGUMENT,
-                              "pith_model_options: struct_size is %zu, not at most %zu",
-                              options->struct_size, sizeof o);
+        if (options->struct_size < sizeof o->struct_size || options->struct_size > sizeof *o) {
+            (void)pith__fail(err, PITH_E_ARGUMENT,
+                             "pith_model_options: struct_size is %zu, not at most %zu",
+                             options->struct_size, sizeof *o);
+            return PITH_E_ARGUMENT;
         }
-        memcpy(&o, options, options->struct_size);
+        memcpy(o, options, options->struct_size);
     }
-    if (o.precision > PITH_PRECISION_INT8) {
-        return pith__fail(err, PITH_E_ARGUMENT, "pith_model_options: no precision %d",
-                          (int)o.precision);
+    if (o->precision > PITH_PRECISION_INT8) {
+        (void)pith__fail(err, PITH_E_ARGUMENT, "pith_model_options: no precision %d",
+                         (int)o->precision);
+        return PITH_E_ARGUMENT;
     }
-    const pith_allocator *mem = o.allocator == NULL ? &pith__allocator_default : o.allocator;
+    const pith_allocator *mem = o->allocator == NULL ? &pith__allocator_default : o->allocator;
     PITH__TRY(pith__alloc_zero(mem, 1, sizeof **out, out, err));
     (*out)->mem = *mem;
     (*out)->tokenizer.mem = *mem;
-    (*out)->log = (pith__log){o.log, o.log_user};
-    *precision = o.precision;
+    (*out)->log = (pith__log){o->log, o->log_user};
     return PITH_OK;
 }
 
@@ -44,11 +45,71 @@ static void copy_name(pith_model *model)
     }
 }
 
-static pith_status load(pith_model *model, const void *data, size_t size, pith_precision precision,
-                        pith_error *err)
+/* ---- adapter ----------------------------------------------------------------------------- */
+
+typedef struct adapter_file {
+    pith__file file;
+    pith__gguf gguf;
+    pith__adapter adapter;
+} adapter_file;
+
+static void close_adapter(adapter_file *a)
+{
+    pith__adapter_close(&a->adapter);
+    pith__gguf_deinit(&a->gguf);
+    pith__file_close(&a->file);
+}
+
+static pith_status open_adapter(const char *path, const pith_allocator *mem, adapter_file *out,
+                                pith_error *err)
+{
+    *out = (adapter_file){0};
+    PITH__TRY(pith__file_open(path, &out->file, err));
+    pith_error reason;
+    pith_status status = pith__gguf_parse(out->file.data, out->file.size, mem, &out->gguf, &reason);
+    if (status == PITH_OK) {
+        status = pith__adapter_open(&out->gguf, mem, &out->adapter, &reason);
+    }
+    if (status != PITH_OK) { /* the offset would be one of another file than the caller's */
+        close_adapter(out);
+        (void)pith__fail(err, status, "adapter \"%.80s\": %s", path, reason.message);
+    }
+    return status;
+}
+
+/* Adds the adapter if it was made for this file or does not say for which it was. */
+static pith_status load_adapted(pith_model *model, const void *data, size_t size,
+                                pith__adapter *adapter, pith_precision precision, pith_error *err)
+{
+    if (pith__gguf_find(adapter->gguf, PITH__ADAPTER_BASE) != NULL) {
+        char sha256[PITH__SHA256_SIZE];
+        pith__sha256_of(data, size, sha256);
+        PITH__TRY(pith__adapter_check_base(adapter, sha256, err));
+    }
+    return pith__model_load_adapted(&model->gguf, adapter, precision, &model->mem, &model->weights,
+                                    err);
+}
+
+static pith_status load_weights(pith_model *model, const void *data, size_t size,
+                                const pith_model_options *o, pith_error *err)
+{
+    if (o->lora == NULL) {
+        return pith__model_load(&model->gguf, o->precision, &model->mem, &model->weights, err);
+    }
+    adapter_file a;
+    PITH__TRY(open_adapter(o->lora, &model->mem, &a, err));
+    const pith_status status = load_adapted(model, data, size, &a.adapter, o->precision, err);
+    close_adapter(&a);
+    return status;
+}
+
+/* ---- opening ----------------------------------------------------------------------------- */
+
+static pith_status load(pith_model *model, const void *data, size_t size,
+                        const pith_model_options *o, pith_error *err)
 {
     PITH__TRY(pith__gguf_parse(data, size, &model->mem, &model->gguf, err));
-    PITH__TRY(pith__model_load(&model->gguf, precision, &model->mem, &model->weights, err));
+    PITH__TRY(load_weights(model, data, size, o, err));
     PITH__TRY(
         pith__tokenizer_from_gguf(&model->gguf, &model->mem, &model->tokenizer.tokenizer, err));
     const uint32_t tokens = pith__tokenizer_size(model->tokenizer.tokenizer);
@@ -70,10 +131,10 @@ pith_status pith_model_open_memory(const void *data, size_t size, const pith_mod
 {
     pith_model *model = NULL;
     *out = NULL;
-    pith_precision precision = PITH_PRECISION_AUTO;
-    PITH__TRY(new_model(options, &model, &precision, err));
+    pith_model_options o;
+    PITH__TRY(new_model(options, &model, &o, err));
     assert(model != NULL);
-    const pith_status status = load(model, data, size, precision, err);
+    const pith_status status = load(model, data, size, &o, err);
     if (status != PITH_OK) {
         pith_model_free(model);
         return status;

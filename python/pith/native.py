@@ -166,9 +166,15 @@ class Model:
     Immutable; any number of compressors and threads can share it.
 
     precision: "int8", "f32" (the reference), or "auto".
+    lora: path of a LoRA adapter (GGUF) to add to the weights.
     """
 
-    def __init__(self, path: Optional[Path] = None, precision: str = "auto") -> None:
+    def __init__(
+        self,
+        path: Optional[Path] = None,
+        precision: str = "auto",
+        lora: Optional[Path] = None,
+    ) -> None:
         if precision not in _native.PRECISIONS:
             raise _native.status_error(
                 _native.E_ARGUMENT,
@@ -177,6 +183,7 @@ class Model:
         options = _native.ModelOptions(
             struct_size=ctypes.sizeof(_native.ModelOptions),
             precision=_native.PRECISIONS.index(precision),
+            lora=None if lora is None else _native.encode_path(lora),
         )
         self._handle: Optional[Handle] = _native.create(
             lib.pith_model_open,

@@ -30,7 +30,7 @@ class Library(unittest.TestCase):
             shutil.copytree(ROOT / "python" / "pith", root / "python" / "pith")
             shutil.rmtree(root / "python" / "pith" / "_lib", ignore_errors=True)
             header = root / "include" / "pith" / "pith.h"
-            library = root / "build" / "release" / "lib" / "libpith.so.0.2"
+            library = root / "build" / "release" / "lib" / "libpith.so.0.3"
             for target, source in (
                 (header, ROOT / "include" / "pith" / "pith.h"),
                 (library, os.environ["PITH_LIBRARY"]),
@@ -463,6 +463,19 @@ class Lifetimes(unittest.TestCase):
         self.assertEqual(
             pith.Model(str(BUILTIN_GGUF)).info.parameters, pith.Model().info.parameters
         )
+
+    def test_model_with_an_adapter(self):
+        base = ROOT / "tests" / "golden" / "models" / "llama_gqa.gguf"
+        lora = ROOT / "tests" / "data" / "lora.gguf"
+        plain, adapted = (
+            [token.nats for token in pith.Compressor(model).score(PROMPT)]
+            for model in (pith.Model(base), pith.Model(base, lora=lora))
+        )
+        self.assertEqual(len(plain), len(adapted))
+        self.assertNotEqual(plain, adapted)
+        with self.assertRaises(pith.ModelError) as caught:
+            pith.Model(lora=lora)
+        self.assertEqual(caught.exception.name, "E_MISMATCH")
 
     def test_compressor(self):
         compressor = pith.Compressor()

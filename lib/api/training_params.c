@@ -1,0 +1,334 @@
+/*
+ * training_params.c: the parameters of the recipes, all defaults among them. A row
+ * belongs to the recipes whose bits it has; a name may have a row for each recipe.
+ */
+#include "api/training.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT_MAX 1e9                /* of things that one asks for by number */
+#define SIDE_MAX  65536.0            /* of a side of a matrix, a context, a batch */
+#define BYTES_MAX 9007199254740992.0 /* whole numbers up to here are exact in a double */
+
+#define TOKENIZER PITH__RECIPE_TOKENIZER
+#define BASE      PITH__RECIPE_BASE
+#define ALIGN     PITH__RECIPE_ALIGN
+#define EVALUATE  PITH__RECIPE_EVALUATE
+#define LEARNS    (BASE | ALIGN)
+#define MAKES     (TOKENIZER | BASE | ALIGN) /* a file */
+
+#define ROW(field, recipes) offsetof(pith__training_params, field), (recipes)
+
+static const pith__param rows[] = {
+    /* ---- data */
+    {{"data", 'd', PITH_PARAM_LIST, 0, 0, "", "", "files", "0.3", "data",
+      "Text to learn from: FILE, or FILE=WEIGHT for its share of what is read (default 1). A line "
+      "that holds nothing but <|endoftext|> ends a document."},
+     ROW(data, TOKENIZER | BASE)},
+    {{"data", 'd', PITH_PARAM_LIST, 0, 0, "", "", "files", "0.3", "data",
+      "Text to read. A line that holds nothing but <|endoftext|> ends a document."},
+     ROW(data, EVALUATE)},
+    {{"pairs", 'd', PITH_PARAM_LIST, 0, 0, "", "", "files", "0.3", "data",
+      "JSONL file: every line is an object with a prompt and a completion, two strings."},
+     ROW(pairs, ALIGN)},
+    {{"prompt-key", 0, PITH_PARAM_TEXT, 0, 0, "prompt", "", "", "0.3", "data",
+      "Key of the prompt in these objects."},
+     ROW(prompt_key, ALIGN)},
+    {{"completion-key", 0, PITH_PARAM_TEXT, 0, 0, "completion", "", "", "0.3", "data",
+      "Key of the completion, the text that is learned."},
+     ROW(completion_key, ALIGN)},
+    {{"template", 0, PITH_PARAM_TEXT, 0, 0, "{prompt}{completion}", "", "", "0.3", "data",
+      "What the model reads: any text around the two."},
+     ROW(template_text, ALIGN)},
+    {{"held-out-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "100", "", "documents", "0.3", "data",
+      "Leave one document in so many out of training, to be judged by. Chosen by its content: the "
+      "same document is left out wherever it stands. 0: none."},
+     ROW(held_out_every, TOKENIZER | BASE)},
+    {{"held-out-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "100", "", "pairs", "0.3", "data",
+      "Leave one pair in so many out of training, to be judged by. 0: none."},
+     ROW(held_out_every, ALIGN)},
+    {{"held-out-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "100", "", "documents", "0.3", "data",
+      "Read the documents that training with this number leaves out. 0: all."},
+     ROW(held_out_every, EVALUATE)},
+    {{"evaluate-bytes", 0, PITH_PARAM_INT, 0, BYTES_MAX, "0", "", "bytes", "0.3", "data",
+      "Read about so much text of every file. 0: all."},
+     ROW(evaluate_bytes, EVALUATE)},
+    {{"max-bytes", 0, PITH_PARAM_INT, 0, BYTES_MAX, "0", "", "bytes", "0.3", "data",
+      "Read at most so much text, by the weights and spread evenly over the documents. 0: all."},
+     ROW(max_bytes, TOKENIZER)},
+    {{"seed", 0, PITH_PARAM_INT, 0, 4294967295.0, "0", "", "", "0.3", "data",
+      "Seed of the first weights and of the order of the text."},
+     ROW(seed, LEARNS)},
+    /* ---- model */
+    {{"vocab-size", 0, PITH_PARAM_INT, 257, 16777216, "8192", "", "tokens", "0.3", "model",
+      "Entries of the vocabulary: special tokens, the 256 bytes, and what is merged from them."},
+     ROW(vocab_size, TOKENIZER)},
+    {{"pre", 0, PITH_PARAM_ENUM, 0, 0, "gpt-2", "gpt-2|llama-bpe|qwen2|gpt-4o", "", "0.3", "model",
+      "Whose pattern cuts text into words and numbers; nothing is merged across a cut."},
+     ROW(pre, TOKENIZER)},
+    {{"special", 0, PITH_PARAM_LIST, 0, 0, "<|endoftext|>", "", "", "0.3", "model",
+      "A special token. The first one begins and ends texts."},
+     ROW(special, TOKENIZER)},
+    {{"tokenizer", 0, PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "model",
+      "GGUF file with the vocabulary: of recipe tokenizer, or any model. Default: that of "
+      "init-from."},
+     ROW(tokenizer, BASE)},
+    {{"init-from", 'm', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "model",
+      "GGUF model to go on from, instead of random weights. Its shape is that of the result."},
+     ROW(model, BASE)},
+    {{"model", 'm', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "model", "GGUF model to tune."},
+     ROW(model, ALIGN)},
+    {{"model", 'm', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "model", "GGUF model that reads."},
+     ROW(model, EVALUATE)},
+    {{"length", 'l', PITH_PARAM_INT, 2, SIDE_MAX, "", "", "tokens", "0.3", "model",
+      "Tokens that the model reads at once. Default: its context, at most 2048."},
+     ROW(length, EVALUATE)},
+    {{"threads", 't', PITH_PARAM_INT, 0, 1024, "0", "", "threads", "0.3", "model",
+      "Threads to work with. 0: as many as there are processors."},
+     ROW(threads, EVALUATE)},
+    {{"layers", 0, PITH_PARAM_INT, 1, SIDE_MAX, "", "", "layers", "0.3", "model",
+      "Layers. Default: 8."},
+     ROW(layers, BASE)},
+    {{"width", 0, PITH_PARAM_INT, 1, SIDE_MAX, "", "", "", "0.3", "model",
+      "Size of a hidden state. Default: 256."},
+     ROW(width, BASE)},
+    {{"heads", 0, PITH_PARAM_INT, 1, SIDE_MAX, "", "", "heads", "0.3", "model",
+      "Attention heads. Default: one for every 64 of the width."},
+     ROW(heads, BASE)},
+    {{"kv-heads", 0, PITH_PARAM_INT, 1, SIDE_MAX, "", "", "heads", "0.3", "model",
+      "Heads of keys and values, of which every one serves as many heads. Default: as many as "
+      "heads."},
+     ROW(kv_heads, BASE)},
+    {{"head-dim", 0, PITH_PARAM_INT, 2, SIDE_MAX, "", "", "", "0.3", "model",
+      "Size of a head, an even number. Default: width by heads."},
+     ROW(head_dim, BASE)},
+    {{"ff", 0, PITH_PARAM_INT, 1, 4.0 * SIDE_MAX, "", "", "", "0.3", "model",
+      "Size of the feed-forward layer. Default: 8/3 of the width, rounded up to a multiple of 32."},
+     ROW(ff, BASE)},
+    {{"context", 0, PITH_PARAM_INT, 1, 16777216, "", "", "tokens", "0.3", "model",
+      "What the file says the model can see at once. Default: as length, and at least "
+      "what init-from says."},
+     ROW(context, BASE)},
+    {{"rope-base", 0, PITH_PARAM_FLOAT, 1, 1e12, "", "", "", "0.3", "model",
+      "Base of the rotary positions' wavelengths. Default: 10000."},
+     ROW(rope_base, BASE)},
+    {{"norm-eps", 0, PITH_PARAM_FLOAT, 1e-12, 1, "", "", "", "0.3", "model",
+      "What is added inside the norms. Default: 0.00001."},
+     ROW(norm_eps, BASE)},
+    {{"tied", 0, PITH_PARAM_FLAG, 0, 0, "true", "", "", "0.3", "model",
+      "Use the embedding as the output matrix too. With init-from: as there."},
+     ROW(tied, BASE)},
+    {{"name", 0, PITH_PARAM_TEXT, 0, 0, "", "", "", "0.3", "model",
+      "Name that the file gets. Default: that of the output without folders and extension."},
+     ROW(name, MAKES)},
+    {{"type", 0, PITH_PARAM_ENUM, 0, 0, "f32", "f32|f16|int8", "", "0.3", "model",
+      "How matrices are stored in the result. int8 is what pith multiplies: nothing is converted "
+      "when the model is opened."},
+     ROW(type, LEARNS)},
+    /* ---- training */
+    {{"steps", 'n', PITH_PARAM_INT, 1, COUNT_MAX, "1000", "", "updates", "0.3", "training",
+      "Updates of the weights."},
+     ROW(steps, BASE)},
+    {{"steps", 'n', PITH_PARAM_INT, 1, COUNT_MAX, "", "", "updates", "0.3", "training",
+      "Updates of the weights. Default: by epochs."},
+     ROW(steps, ALIGN)},
+    {{"epochs", 0, PITH_PARAM_FLOAT, 0, 1e6, "3", "", "", "0.3", "training",
+      "How often every pair is seen, if no steps are given."},
+     ROW(epochs, ALIGN)},
+    {{"batch-size", 'b', PITH_PARAM_INT, 1, SIDE_MAX, "16", "", "samples", "0.3", "training",
+      "Samples of an update."},
+     ROW(batch_size, BASE)},
+    {{"batch-size", 'b', PITH_PARAM_INT, 1, SIDE_MAX, "16", "", "pairs", "0.3", "training",
+      "Pairs of an update."},
+     ROW(batch_size, ALIGN)},
+    {{"length", 'l', PITH_PARAM_INT, 2, SIDE_MAX, "512", "", "tokens", "0.3", "training",
+      "Tokens of a sample: of one document, or of several that do not see each other."},
+     ROW(length, BASE)},
+    {{"length", 'l', PITH_PARAM_INT, 2, SIDE_MAX, "", "", "tokens", "0.3", "training",
+      "Tokens of a pair; longer ones lose the beginning of the prompt. Default: the model's "
+      "context, at most 512."},
+     ROW(length, ALIGN)},
+    {{"lanes", 0, PITH_PARAM_INT, 1, 1024, "2", "", "lanes", "0.3", "training",
+      "Parts of an update that threads can work on at once, each with a gradient in memory. The "
+      "result depends on it, other than on the threads."},
+     ROW(lanes, LEARNS)},
+    {{"recompute", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.3", "training",
+      "Keep one state per layer and work the rest out again: less memory, a third more time."},
+     ROW(recompute, LEARNS)},
+    {{"evaluate-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "250", "", "updates", "0.3", "training",
+      "Read the held-out text after so many updates, and at the end. 0: only at the end."},
+     ROW(evaluate_every, LEARNS)},
+    {{"evaluate-bytes", 0, PITH_PARAM_INT, 0, BYTES_MAX, "200000", "", "bytes", "0.3", "training",
+      "Read about so much of the held-out text of every file. 0: all."},
+     ROW(evaluate_bytes, LEARNS)},
+    {{"threads", 't', PITH_PARAM_INT, 0, 1024, "0", "", "threads", "0.3", "training",
+      "Threads to work with. 0: as many as there are processors."},
+     ROW(threads, MAKES)},
+    /* ---- lora */
+    {{"lora-rank", 'r', PITH_PARAM_INT, 0, SIDE_MAX, "0", "", "", "0.3", "lora",
+      "Train an adapter of this rank beside every matrix instead of all weights, as LoRA does. 0: "
+      "all weights."},
+     ROW(lora_rank, ALIGN)},
+    {{"lora-alpha", 0, PITH_PARAM_FLOAT, 0, 1e6, "16", "", "", "0.3", "lora",
+      "The adapter counts this number by the rank."},
+     ROW(lora_alpha, ALIGN)},
+    {{"lora-dropout", 0, PITH_PARAM_FLOAT, 0, 0.99, "0", "", "share", "0.3", "lora",
+      "Share of the adapter's inputs that are left out at random."},
+     ROW(lora_dropout, ALIGN)},
+    {{"lora-matrices", 0, PITH_PARAM_LIST, 0, 0, "all", "", "", "0.3", "lora",
+      "Matrices that have an adapter: attn_q, attn_k, attn_v, attn_output, ffn_gate, ffn_up, "
+      "ffn_down, all."},
+     ROW(lora_matrices, ALIGN)},
+    /* ---- optimizer */
+    {{"optimizer", 0, PITH_PARAM_ENUM, 0, 0, "adamw", "adamw|muon", "", "0.3", "optimizer",
+      "muon: matrices inside the model by Muon, everything else by AdamW."},
+     ROW(optimizer, LEARNS)},
+    {{"lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.001", "", "", "0.3", "optimizer",
+      "AdamW's learning rate, where the schedule is at its top."},
+     ROW(lr, BASE)},
+    {{"lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.0001", "", "", "0.3", "optimizer",
+      "AdamW's learning rate, where the schedule is at its top."},
+     ROW(lr, ALIGN)},
+    {{"muon-lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.01", "", "", "0.3", "optimizer",
+      "Muon's learning rate. An update has the size of one by AdamW at the same rate."},
+     ROW(muon_lr, LEARNS)},
+    {{"schedule", 0, PITH_PARAM_ENUM, 0, 0, "cosine", "constant|linear|cosine|wsd", "", "0.3",
+      "optimizer",
+      "Course of the learning rate after the warm-up. linear and cosine fall to 0; wsd stays and "
+      "falls to 0 over decay-steps."},
+     ROW(schedule, BASE)},
+    {{"schedule", 0, PITH_PARAM_ENUM, 0, 0, "linear", "constant|linear|cosine", "", "0.3",
+      "optimizer", "Course of the learning rate after the warm-up. linear and cosine fall to 0."},
+     ROW(schedule, ALIGN)},
+    {{"warm-up", 0, PITH_PARAM_INT, 0, COUNT_MAX, "", "", "updates", "0.3", "optimizer",
+      "Updates over which the learning rate rises from 0. Default: a twentieth of the steps, at "
+      "most 500; 10 if the steps are not given."},
+     ROW(warm_up, LEARNS)},
+    {{"decay-steps", 0, PITH_PARAM_INT, 0, COUNT_MAX, "", "", "updates", "0.3", "optimizer",
+      "Last updates of schedule wsd. Default: a fifth of the steps."},
+     ROW(decay_steps, BASE)},
+    {{"weight-decay", 0, PITH_PARAM_FLOAT, 0, 10, "0.1", "", "", "0.3", "optimizer",
+      "Decoupled weight decay of matrices and embeddings."},
+     ROW(weight_decay, LEARNS)},
+    {{"clip", 0, PITH_PARAM_FLOAT, 0, 1e9, "1", "", "", "0.3", "optimizer",
+      "Largest norm of the gradient; a longer one is made as short. 0: any."},
+     ROW(clip, LEARNS)},
+    {{"beta1", 0, PITH_PARAM_FLOAT, 0, 0.999999, "0.9", "", "", "0.3", "optimizer",
+      "AdamW's memory of gradients."},
+     ROW(beta1, LEARNS)},
+    {{"beta2", 0, PITH_PARAM_FLOAT, 0, 0.999999, "0.95", "", "", "0.3", "optimizer",
+      "AdamW's memory of their squares."},
+     ROW(beta2, LEARNS)},
+    {{"eps", 0, PITH_PARAM_FLOAT, 1e-20, 1, "1e-08", "", "", "0.3", "optimizer",
+      "What AdamW adds to a root before it divides by it."},
+     ROW(eps, LEARNS)},
+    {{"momentum", 0, PITH_PARAM_FLOAT, 0, 0.999999, "0.95", "", "", "0.3", "optimizer",
+      "Muon's memory of gradients."},
+     ROW(momentum, LEARNS)},
+    /* ---- files */
+    {{"output", 'o', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
+      "GGUF file for the result. It appears when it is complete."},
+     ROW(output, TOKENIZER | BASE)},
+    {{"output", 'o', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
+      "GGUF file for the tuned model. It appears when it is complete."},
+     ROW(output, ALIGN)},
+    {{"adapter", 0, PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
+      "GGUF file for the adapter alone, for --lora."},
+     ROW(adapter, ALIGN)},
+    {{"output", 'o', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
+      "File for the table, a JSON object. Default: standard output."},
+     ROW(output, EVALUATE)},
+    {{"held-out-dir", 0, PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
+      "Folder for the documents that were read, in one text file for every file of data."},
+     ROW(held_out_dir, EVALUATE)},
+    {{"checkpoint", 'c', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
+      "File that holds everything needed to go on after a stop or a crash."},
+     ROW(checkpoint, LEARNS)},
+    {{"checkpoint-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "100", "", "updates", "0.3", "files",
+      "Write it after so many updates, and at the end. 0: only at the end and when stopped."},
+     ROW(checkpoint_every, LEARNS)},
+    {{"resume", 0, PITH_PARAM_FLAG, 0, 0, "true", "", "", "0.3", "files",
+      "Go on from the checkpoint if it is there."},
+     ROW(resume, LEARNS)},
+    {{"log", 0, PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
+      "File for one JSON object per update and evaluation. A run that goes on adds to it."},
+     ROW(log, LEARNS)},
+    {{"plot", 0, PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
+      "SVG file for the curve of the loss; of a run that went on, as far as the log has it."},
+     ROW(plot, LEARNS)},
+};
+
+/* ---- lists ------------------------------------------------------------------------------------ */
+
+/* True if all of `text` is a number. */
+static bool read_weight(const char *text, double *out)
+{
+    char *end = NULL;
+    const locale_t before = pith__locale_enter();
+    *out = strtod(text, &end);
+    pith__locale_leave(before);
+    return end != text && *end == '\0' && strspn(text, "+-.0123456789eE") == strlen(text);
+}
+
+pith_status pith__training_source(const char *entry, size_t *size, double *weight, pith_error *err)
+{
+    const char *equals = strrchr(entry, '=');
+    *size = strlen(entry);
+    *weight = 1.0;
+    if (equals != NULL && read_weight(equals + 1, weight)) {
+        *size = (size_t)(equals - entry);
+    } else {
+        *weight = 1.0;
+    }
+    if (*size == 0) {
+        return pith__fail(err, PITH_E_ARGUMENT, "data: \"%s\" names no file", entry);
+    }
+    if (!(*weight > 0.0 && isfinite(*weight))) {
+        return pith__fail(err, PITH_E_RANGE, "data: the weight of \"%s\" must be above 0", entry);
+    }
+    return PITH_OK;
+}
+
+unsigned pith__training_matrices(const char *entry)
+{
+    const unsigned all = (1U << PITH__BLOCK_MATRICES) - 1;
+    for (unsigned i = 0; i < PITH__BLOCK_MATRICES; i++) {
+        if (strcmp(pith__block_matrix_name((pith__block_matrix)i), entry) == 0) {
+            return 1U << i;
+        }
+    }
+    return strcmp(entry, "all") == 0 ? all : 0;
+}
+
+static pith_status check_value(const pith_param_info *info, const char *value,
+                               const pith_allocator *mem, pith_error *err)
+{
+    (void)mem;
+    size_t size = 0;
+    double weight = 0.0;
+    if (strcmp(info->name, "data") == 0) {
+        return pith__training_source(value, &size, &weight, err);
+    }
+    if (strcmp(info->name, "lora-matrices") == 0 && pith__training_matrices(value) == 0) {
+        return pith__fail(err, PITH_E_ARGUMENT, "lora-matrices: no matrix is called \"%s\"", value);
+    }
+    if (strcmp(info->name, "special") == 0 && value[0] == '\0') {
+        return pith__fail(err, PITH_E_ARGUMENT, "special: a token of no characters");
+    }
+    return PITH_OK;
+}
+
+pith__param_table pith__training_table(unsigned bit)
+{
+    return (pith__param_table){rows, sizeof rows / sizeof rows[0], bit, check_value};
+}
+
+const char *pith__training_default(unsigned bit, const char *name)
+{
+    const pith__param_table table = pith__training_table(bit);
+    const pith__param *p = pith__table_find(&table, name);
+    return p == NULL ? "" : p->info.default_value;
+}

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Unpacks the training text of the built-in model: data/train as it is, and the prompts with their
+answers of data/eval/instruct-t0 as one more source.
+
+    tools/corpus.py SHARED_DATA_FOLDER OUTPUT_FOLDER
+
+Instructions that quote the passages of our evaluation sets are left out.
+"""
+import json
+import lzma
+import pathlib
+import shutil
+import sys
+
+SEPARATOR = "<|endoftext|>"
+LEFT_OUT = ("squad", "adversarial_qa", "hotpot", "natural_questions", "kilt", "multi_news")
+
+
+def unpack(packed, target):
+    with lzma.open(packed, "rb") as source, open(target, "wb") as out:
+        shutil.copyfileobj(source, out, 1 << 20)
+
+
+def instructions(packed, target):
+    kept = 0
+    with lzma.open(packed, "rt", encoding="utf-8") as lines, open(
+        target, "w", encoding="utf-8", newline="\n"
+    ) as out:
+        for line in lines:
+            pair = json.loads(line)
+            if any(name in pair["template"] for name in LEFT_OUT):
+                continue
+            prompt = pair["prompt"].rstrip()
+            answer = pair["completion"].removesuffix(SEPARATOR).strip()
+            text = f"{prompt}\n{answer}"
+            if any(part.strip() == SEPARATOR for part in text.splitlines()):
+                continue
+            out.write(f"{text}\n{SEPARATOR}\n")
+            kept += 1
+    return kept
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    data, target = map(pathlib.Path, sys.argv[1:])
+    target.mkdir(parents=True, exist_ok=True)
+    for packed in sorted(data.glob("train/*.txt.xz")):
+        if not (target / packed.stem).exists():
+            unpack(packed, target / packed.stem)
+    kept = instructions(data / "eval" / "instruct-t0.jsonl.xz", target / "instructions.txt")
+    print(f"{kept} prompts with answers in {target}/instructions.txt")
+
+
+if __name__ == "__main__":
+    main()
