@@ -329,7 +329,8 @@ class Parameters(unittest.TestCase):
     def test_kinds_of_values(self):
         compressor = pith.Compressor()
         for value in (0.5, "0.5"):
-            self.assertEqual(compressor.compress(PROMPT, rate=value).stats.budget_tokens, 443)
+            stats = compressor.compress(PROMPT, rate=value).stats
+            self.assertEqual(stats.budget_tokens, stats.source_tokens // 2)
         self.assertEqual(compressor.compress(PROMPT, target_tokens=7.0).stats.budget_tokens, 7)
         for value in (True, "yes", "1"):
             self.assertIn("214", compressor.compress(PROMPT, keep_digits=value).text)
