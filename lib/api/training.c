@@ -148,6 +148,15 @@ static pith_status check_files(const run *r, pith_error *err)
     return PITH_OK;
 }
 
+/* The first `size` bytes of `text` in the run's arena. */
+static pith_status copy_text(run *r, const char *text, size_t size, char **out, pith_error *err)
+{
+    PITH__TRY(pith__arena_alloc(&r->arena, size + 1, 1, out, err));
+    memcpy(*out, text, size);
+    (*out)[size] = '\0';
+    return PITH_OK;
+}
+
 /* "out/pith-tiny.gguf" is "pith-tiny". */
 static pith_status find_name(run *r, pith_error *err)
 {
@@ -158,8 +167,7 @@ static pith_status find_name(run *r, pith_error *err)
     const char *dot = strrchr(base, '.');
     const size_t size = dot == NULL || dot == base ? strlen(base) : (size_t)(dot - base);
     char *name = NULL;
-    PITH__TRY(pith__arena_alloc_zero(&r->arena, size + 1, 1, &name, err));
-    memcpy(name, base, size);
+    PITH__TRY(copy_text(r, base, size, &name, err));
     r->name = is_given(p->name) ? p->name : name;
     return PITH_OK;
 }
@@ -172,8 +180,7 @@ static pith_status read_sources(run *r, pith_error *err)
         size_t size = 0;
         char *path = NULL;
         PITH__TRY(pith__training_source(data->items[i], &size, &r->sources[i].weight, err));
-        PITH__TRY(pith__arena_alloc_zero(&r->arena, size + 1, 1, &path, err));
-        memcpy(path, data->items[i], size);
+        PITH__TRY(copy_text(r, data->items[i], size, &path, err));
         r->sources[i].path = path;
     }
     return PITH_OK;

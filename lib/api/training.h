@@ -28,7 +28,6 @@ typedef struct pith__training_params {
     double seed;
     /* vocabulary */
     double vocab_size;
-    int pre; /* of the choices: see pith__table_get() */
     pith__texts special;
     double max_bytes;
     /* model */
@@ -36,20 +35,15 @@ typedef struct pith__training_params {
     char *model; /* "model" or "init-from" */
     double layers, width, heads, kv_heads, head_dim, ff, context;
     double rope_base, norm_eps;
-    bool tied;
     char *name;
-    int type; /* pith__weight_type */
     /* training */
     double steps, epochs, batch_size, length, lanes;
-    bool recompute;
     double evaluate_every, evaluate_bytes;
     /* lora */
     double lora_rank, lora_alpha, lora_dropout;
     pith__texts lora_matrices;
     /* optimizer */
-    int optimizer; /* pith__optimizer_kind */
     double lr, muon_lr, beta1, beta2, eps, momentum, weight_decay, clip;
-    int schedule; /* pith__schedule_kind */
     double warm_up, decay_steps;
     /* files */
     char *output;
@@ -57,10 +51,17 @@ typedef struct pith__training_params {
     char *held_out_dir;
     char *checkpoint;
     double checkpoint_every;
-    bool resume;
     char *log;
     char *plot;
     double threads;
+    /* choices and flags of all of them */
+    int pre;       /* of the parameter's choices: see pith__table_get() */
+    int type;      /* pith__weight_type */
+    int optimizer; /* pith__optimizer_kind */
+    int schedule;  /* pith__schedule_kind */
+    bool tied;
+    bool recompute;
+    bool resume;
 } pith__training_params;
 
 /* The parameters of one recipe; `bit` is one of the above. */

@@ -192,7 +192,7 @@ static const pith__param rows[] = {
     {{"lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.0001", "", "", "0.3", "optimizer",
       "AdamW's learning rate, where the schedule is at its top."},
      ROW(lr, ALIGN)},
-    {{"muon-lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.01", "", "", "0.3", "optimizer",
+    {{"muon-lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.02", "", "", "0.3", "optimizer",
       "Muon's learning rate. An update has the size of one by AdamW at the same rate."},
      ROW(muon_lr, LEARNS)},
     {{"schedule", 0, PITH_PARAM_ENUM, 0, 0, "cosine", "constant|linear|cosine|wsd", "", "0.3",

@@ -385,11 +385,12 @@ static pith_status check_ranks(const pith__run *run, pith_error *err)
     if (run->ranks.count == 1) {
         return PITH_OK;
     }
-    const uint64_t numbers[] = {
-        run->state.step,     run->state.samples,   s->steps, s->batch, s->evaluate_every,
-        s->checkpoint_every, s->checkpoint != NULL};
-    uint64_t hash = PITH__FINGERPRINT_START;
-    hash = pith__fingerprint(hash, numbers, sizeof numbers);
+    char text[160];
+    (void)snprintf(text, sizeof text, "%llu %llu %llu %zu %llu %llu %d",
+                   (unsigned long long)run->state.step, (unsigned long long)run->state.samples,
+                   (unsigned long long)s->steps, s->batch, (unsigned long long)s->evaluate_every,
+                   (unsigned long long)s->checkpoint_every, s->checkpoint != NULL);
+    uint64_t hash = pith__fingerprint(PITH__FINGERPRINT_START, text, strlen(text));
     hash = pith__fingerprint(hash, run->state.fingerprint, strlen(run->state.fingerprint));
     hash = pith__fingerprint(hash, run->weights->values, run->weights->count * sizeof(float));
     hash = pith__fingerprint(hash, run->recipe.places,
@@ -410,7 +411,9 @@ pith_status pith__run_train(pith__run *run, pith_error *err)
     pith__arena arena;
     pith__arena_init(&arena, &run->mem);
     lane_job job = {.run = run};
-    pith_status status = pith__ranks_agree(get_ready(run, &arena, &job, err), err);
+    pith_status status = get_ready(run, &arena, &job, err);
+    const pith_status agreed = pith__ranks_agree(status, err);
+    status = status == PITH_OK ? agreed : status;
     if (status == PITH_OK) {
         status = check_ranks(run, err);
     }
