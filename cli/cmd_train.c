@@ -148,8 +148,7 @@ static void report_stop(const view *v, const pith_training *training)
         pith_training_get(training, "checkpoint", path, sizeof path, NULL) == PITH_OK &&
         path[0] != '\0';
     if (has_checkpoint && (v->is_saved || v->start > 0)) {
-        cli_message("stopped after step %llu of %llu; the same command with --resume goes on from "
-                    "'%s'",
+        cli_message("stopped after step %llu of %llu; the same command goes on from '%s'",
                     (unsigned long long)v->step, (unsigned long long)v->steps, path);
     } else {
         cli_message("stopped after step %llu of %llu; nothing was saved%s",

@@ -2,7 +2,7 @@
 """Unpacks the training text of the built-in model: data/train as it is, and the prompts with their
 answers of data/eval/instruct-t0 as one more source.
 
-    tools/corpus.py SHARED_DATA_FOLDER OUTPUT_FOLDER
+    tools/corpus.py DATA_FOLDER OUTPUT_FOLDER
 
 Instructions that quote the passages of our evaluation sets are left out.
 """
@@ -17,8 +17,10 @@ LEFT_OUT = ("squad", "adversarial_qa", "hotpot", "natural_questions", "kilt", "m
 
 
 def unpack(packed, target):
-    with lzma.open(packed, "rb") as source, open(target, "wb") as out:
+    part = target.with_suffix(".part")
+    with lzma.open(packed, "rb") as source, open(part, "wb") as out:
         shutil.copyfileobj(source, out, 1 << 20)
+    part.rename(target)  # a file that is there is whole
 
 
 def instructions(packed, target):

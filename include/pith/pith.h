@@ -627,7 +627,7 @@ typedef struct pith_training_event {
  */
 typedef bool (*pith_training_event_fn)(void *user, const pith_training_event *event);
 
-/* NULL switches events off. */
+/* NULL switches events off. Recipe tokenizer has none, evaluate those of kind EVALUATION. */
 PITH_API void pith_training_set_event(pith_training *training, pith_training_event_fn event,
                                       void *user);
 
@@ -646,8 +646,8 @@ PITH_API void pith_training_set_write(pith_training *training, pith_write_fn wri
  * has events.
  *
  * Fails with E_ARGUMENT (a parameter is missing, or two exclude each other; it is named), E_RANGE
- * (one does not fit the others, or the loss is not a number any more), E_IO, E_CORRUPT or
- * E_UNSUPPORTED (data, model or checkpoint), E_MISMATCH (the checkpoint is of another run),
+ * (one does not fit the others, or the loss is not a number any more), E_IO, E_SYNTAX, E_CORRUPT
+ * or E_UNSUPPORTED (data, model or checkpoint), E_MISMATCH (the checkpoint is of another run),
  * E_CANCELLED, E_MEMORY or E_BACKEND. The training can be set and run again.
  */
 PITH_API PITH_NODISCARD pith_status pith_training_run(pith_training *training, pith_error *err);

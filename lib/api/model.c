@@ -21,7 +21,9 @@ static pith_status new_model(const pith_model_options *options, pith_model **out
                              options->struct_size, sizeof *o);
             return PITH_E_ARGUMENT;
         }
-        memcpy(o, options, options->struct_size);
+        const size_t lora = offsetof(pith_model_options, lora);
+        const bool has_lora = options->struct_size >= lora + sizeof o->lora;
+        memcpy(o, options, options->struct_size < lora || has_lora ? options->struct_size : lora);
     }
     if (o->precision > PITH_PRECISION_INT8) {
         (void)pith__fail(err, PITH_E_ARGUMENT, "pith_model_options: no precision %d",
@@ -64,9 +66,11 @@ static pith_status open_adapter(const char *path, const pith_allocator *mem, ada
                                 pith_error *err)
 {
     *out = (adapter_file){0};
-    PITH__TRY(pith__file_open(path, &out->file, err));
     pith_error reason;
-    pith_status status = pith__gguf_parse(out->file.data, out->file.size, mem, &out->gguf, &reason);
+    pith_status status = pith__file_open(path, &out->file, &reason);
+    if (status == PITH_OK) {
+        status = pith__gguf_parse(out->file.data, out->file.size, mem, &out->gguf, &reason);
+    }
     if (status == PITH_OK) {
         status = pith__adapter_open(&out->gguf, mem, &out->adapter, &reason);
     }

@@ -89,14 +89,18 @@ static pith_status check_gguf(const run *r, const char *name, const char *path, 
                : pith__fail_at(err, status, reason.offset, "%s: %s", name, reason.message);
 }
 
-/* An hour of work must not end at a folder that is not there. */
+/*
+ * An hour of work must not end at a folder that is not there, nor a device give way to a file: what
+ * is complete is renamed to `path`.
+ */
 static pith_status check_writable(const char *name, const char *path, pith_error *err)
 {
     struct stat info;
     pith__new_file file;
     pith_error reason;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-        return pith__fail(err, PITH_E_IO, "%s: \"%s\" is a folder", name, path);
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+        return pith__fail(err, PITH_E_IO, "%s: \"%s\" is %s", name, path,
+                          S_ISDIR(info.st_mode) ? "a folder" : "no regular file");
     }
     const pith_status status = pith__new_file_open(path, &file, &reason);
     if (status != PITH_OK) {
@@ -106,16 +110,25 @@ static pith_status check_writable(const char *name, const char *path, pith_error
     return PITH_OK;
 }
 
+/* Whether two names are of one file; one that is not there yet has only its name. */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat left;
+    struct stat right;
+    return strcmp(a, b) == 0 || (stat(a, &left) == 0 && stat(b, &right) == 0 &&
+                                 left.st_dev == right.st_dev && left.st_ino == right.st_ino);
+}
+
 static pith_status check_apart(const char *name, const char *path, const char *other_name,
                                const char *other, pith_error *err)
 {
-    return is_given(other) && strcmp(path, other) == 0
+    return is_given(other) && same_file(path, other)
                ? pith__fail(err, PITH_E_ARGUMENT, "%s: \"%s\" is the %s already", name, path,
                             other_name)
                : PITH_OK;
 }
 
-/* Everything that is written has a name of its own. */
+/* Everything that is written has a name of its own; only a result may replace what it was made from. */
 static pith_status check_files(const run *r, pith_error *err)
 {
     const pith__training_params *p = r->p;
@@ -134,6 +147,10 @@ static pith_status check_files(const run *r, pith_error *err)
         }
         for (size_t k = 0; k < i; k++) {
             PITH__TRY(check_apart(files[i].name, path, files[k].name, files[k].path, err));
+        }
+        if (path != p->output) {
+            PITH__TRY(check_apart(files[i].name, path, "model", p->model, err));
+            PITH__TRY(check_apart(files[i].name, path, "tokenizer", p->tokenizer, err));
         }
         for (size_t k = 0; k < p->data.count; k++) {
             PITH__TRY(check_apart(files[i].name, path, "data", r->sources[k].path, err));
@@ -234,16 +251,7 @@ static pith_status record(run *r, const pith__train_event *e, pith_error *err)
     return plot == NULL || !is_due ? PITH_OK : pith__train_plot(plot, &r->log, r->name, err);
 }
 
-/* All ranks stop if one of them wants to. */
-static bool agree(run *r, bool wants_more)
-{
-    double stops = wants_more ? 0.0 : 1.0;
-    if (r->ranks.count > 1 && r->status == PITH_OK) {
-        r->status = pith__ranks_sum_f64(&stops, 1, &r->error);
-    }
-    return stops == 0.0 && r->status == PITH_OK;
-}
-
+/* The first rank records and asks; pith__run_report() tells the others. */
 static bool on_event(void *user, const pith__train_event *e)
 {
     run *r = user;
@@ -256,24 +264,11 @@ static bool on_event(void *user, const pith__train_event *e)
             wants_more = r->training->event(r->training->event_user, &event);
         }
     }
-    const bool goes_on = agree(r, wants_more && status == PITH_OK);
     r->status = r->status == PITH_OK ? status : r->status;
-    return goes_on;
+    return wants_more && r->status == PITH_OK;
 }
 
 /* ---- recipe: tokenizer --------------------------------------------------------------------------- */
-
-static pith_status write_gguf(const pith__gguf_writer *writer, const char *path, pith_error *err)
-{
-    pith__new_file file;
-    PITH__TRY(pith__new_file_open(path, &file, err));
-    const pith_status status = pith__gguf_writer_write(writer, pith__new_file_write, &file, err);
-    if (status != PITH_OK && file.failed == 0) {
-        pith__new_file_abort(&file);
-        return status;
-    }
-    return pith__new_file_commit(&file, err); /* it knows why a write failed */
-}
 
 static pith_status write_tokenizer(run *r, const pith__source *sources, pith__gguf_writer *writer,
                                    pith_error *err)
@@ -294,7 +289,7 @@ static pith_status write_tokenizer(run *r, const pith__source *sources, pith__gg
     PITH__TRY(pith__gguf_writer_add_string(writer, "general.architecture", "llama", 5, err));
     PITH__TRY(pith__gguf_writer_add_string(writer, "general.name", r->name, strlen(r->name), err));
     PITH__TRY(pith__bpe_train(sources, p->data.count, &settings, &r->training->mem, writer, err));
-    return write_gguf(writer, p->output, err);
+    return pith__gguf_writer_save(writer, p->output, err);
 }
 
 /* *opened counts those that are to be closed. */
@@ -595,6 +590,10 @@ static pith_status run_align(run *r, pith_error *err)
                               .type = (pith__weight_type)p->type};
     PITH__TRY(need_list("pairs", &p->pairs, err));
     PITH__TRY(check_gguf(r, "model", p->model, err));
+    if (s.lora.rank == 0 && (p->lora_matrices.count > 0 || p->lora_dropout > 0.0)) {
+        return pith__fail(err, PITH_E_ARGUMENT,
+                          "lora-matrices and lora-dropout: without lora-rank all weights learn");
+    }
     if (s.adapter == NULL) {
         PITH__TRY(need("output", p->output, err));
     } else if (s.lora.rank == 0) {
@@ -676,7 +675,6 @@ static pith_status run_evaluate(run *r, pith_error *err)
     if (r->ranks.rank != 0) {
         return PITH_OK;
     }
-    r->ranks.count = 1; /* nobody else is asked */
     PITH__TRY(pith__arena_alloc(&r->arena, count + 1, sizeof *results, &results, err));
     PITH__TRY(pith__train_evaluate(&s, &r->training->mem, results, err));
     pith__buf_init(&table, &r->training->mem, SIZE_MAX);

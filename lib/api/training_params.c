@@ -172,7 +172,7 @@ static const pith__param rows[] = {
       "Train an adapter of this rank beside every matrix instead of all weights, as LoRA does. 0: "
       "all weights."},
      ROW(lora_rank, ALIGN)},
-    {{"lora-alpha", 0, PITH_PARAM_FLOAT, 0, 1e6, "16", "", "", "0.3", "lora",
+    {{"lora-alpha", 0, PITH_PARAM_FLOAT, 0.001, 1e6, "16", "", "", "0.3", "lora",
       "The adapter counts this number by the rank."},
      ROW(lora_alpha, ALIGN)},
     {{"lora-dropout", 0, PITH_PARAM_FLOAT, 0, 0.99, "0", "", "share", "0.3", "lora",
@@ -192,7 +192,7 @@ static const pith__param rows[] = {
     {{"lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.0001", "", "", "0.3", "optimizer",
       "AdamW's learning rate, where the schedule is at its top."},
      ROW(lr, ALIGN)},
-    {{"muon-lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.02", "", "", "0.3", "optimizer",
+    {{"muon-lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.005", "", "", "0.3", "optimizer",
       "Muon's learning rate. An update has the size of one by AdamW at the same rate."},
      ROW(muon_lr, LEARNS)},
     {{"schedule", 0, PITH_PARAM_ENUM, 0, 0, "cosine", "constant|linear|cosine|wsd", "", "0.3",

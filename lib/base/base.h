@@ -196,7 +196,7 @@ void pith__file_close(pith__file *file);
  */
 typedef struct pith__new_file {
     char path[4096];
-    char temporary[4096 + 16];
+    char temporary[4096 + 40];
     int descriptor; /* -1: closed */
     int failed;     /* errno of the first write that failed; 0: none */
 } pith__new_file;

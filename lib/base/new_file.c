@@ -6,9 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Names tried for the file beside. */
+#define ATTEMPTS 100u
 
 static pith_status fail_errno(pith_error *err, const char *path, int number)
 {
@@ -24,8 +28,17 @@ pith_status pith__new_file_open(const char *path, pith__new_file *out, pith_erro
         return pith__fail(err, PITH_E_ARGUMENT, "a path is empty or too long: \"%.60s\"", path);
     }
     (void)snprintf(out->path, sizeof out->path, "%s", path);
-    (void)snprintf(out->temporary, sizeof out->temporary, "%s.%ld.new", path, (long)getpid());
-    out->descriptor = open(out->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    /* a name nobody else has: neither another thread, nor a killed process of the same number */
+    static atomic_uint counter;
+    for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
+        (void)snprintf(out->temporary, sizeof out->temporary, "%s.%ld-%u.new", path, (long)getpid(),
+                       atomic_fetch_add(&counter, 1));
+        out->descriptor =
+            open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (out->descriptor >= 0 || errno != EEXIST) {
+            break;
+        }
+    }
     return out->descriptor < 0 ? fail_errno(err, path, errno) : PITH_OK;
 }
 

@@ -361,4 +361,8 @@ PITH_NODISCARD pith_status pith__gguf_writer_write(const pith__gguf_writer *writ
                                                    pith_write_fn write, void *user,
                                                    pith_error *err);
 
+/* The same into a file that appears at `path` whole or not at all; see pith__new_file. */
+PITH_NODISCARD pith_status pith__gguf_writer_save(const pith__gguf_writer *writer, const char *path,
+                                                  pith_error *err);
+
 #endif /* PITH_GGUF_H */

@@ -382,3 +382,16 @@ pith_status pith__gguf_writer_write(const pith__gguf_writer *writer, pith_write_
     pith__buf_deinit(&head);
     return status;
 }
+
+pith_status pith__gguf_writer_save(const pith__gguf_writer *writer, const char *path,
+                                   pith_error *err)
+{
+    pith__new_file file;
+    PITH__TRY(pith__new_file_open(path, &file, err));
+    const pith_status status = pith__gguf_writer_write(writer, pith__new_file_write, &file, err);
+    if (status != PITH_OK && file.failed == 0) {
+        pith__new_file_abort(&file);
+        return status;
+    }
+    return pith__new_file_commit(&file, err); /* knows why a write failed */
+}

@@ -16,10 +16,13 @@ static void factor_name(char *name, size_t layer, pith__block_matrix matrix, cha
 pith_status pith__lora_layout(const pith__model_config *config, uint32_t rank, unsigned matrices,
                               pith__weights *weights, pith_error *err)
 {
-    if (rank == 0 || rank > config->width || matrices == 0 ||
-        matrices >= 1u << PITH__BLOCK_MATRICES) {
-        return pith__fail(err, PITH_E_ARGUMENT, "rank %u of a model of width %u, matrices 0x%x",
-                          rank, config->width, matrices);
+    if (rank == 0 || rank > config->width) {
+        return pith__fail(err, PITH_E_ARGUMENT,
+                          "LoRA's rank is %u, expected 1 to %u, the model's width", rank,
+                          config->width);
+    }
+    if (matrices == 0 || matrices >= 1u << PITH__BLOCK_MATRICES) {
+        return pith__fail(err, PITH_E_ARGUMENT, "LoRA for no matrix, or for more than there are");
     }
     char name[PITH__WEIGHT_NAME_SIZE];
     for (size_t l = 0; l < config->layers; l++) {

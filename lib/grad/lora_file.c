@@ -72,19 +72,6 @@ static pith_status add_pairs(pith__gguf_writer *writer, const pith__lora *lora,
     return PITH_OK;
 }
 
-static pith_status write_file(const pith__gguf_writer *writer, const char *path, pith_error *err)
-{
-    pith__new_file file;
-    PITH__TRY(pith__new_file_open(path, &file, err));
-    const pith_status status = pith__gguf_writer_write(writer, pith__new_file_write, &file, err);
-    /* a write that failed is told with its reason by the commit */
-    if (status == PITH_OK || status == PITH_E_IO) {
-        return pith__new_file_commit(&file, err);
-    }
-    pith__new_file_abort(&file);
-    return status;
-}
-
 pith_status pith__lora_save(const pith__lora *lora, const pith__model_config *config,
                             const char *name, const char *base_sha256, const char *path,
                             pith_error *err)
@@ -96,7 +83,7 @@ pith_status pith__lora_save(const pith__lora *lora, const pith__model_config *co
         status = add_pairs(&writer, lora, config, err);
     }
     if (status == PITH_OK) {
-        status = write_file(&writer, path, err);
+        status = pith__gguf_writer_save(&writer, path, err);
     }
     pith__gguf_writer_deinit(&writer);
     return status;

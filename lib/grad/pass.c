@@ -119,7 +119,7 @@ static pith_status check(const pith__model *model, const pith__pass_input *in, p
     return PITH_OK;
 }
 
-/* Arrays of one layer; `input` of all layers is made elsewhere. */
+/* Arrays of one layer but `x`, which every layer has. */
 static pith_status allocate_layer(const pith__pass *p, pith__layer_kept *kept, pith_error *err)
 {
     const pith__model_config *c = &p->model->config;

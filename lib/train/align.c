@@ -312,6 +312,9 @@ static pith_status count_steps(align *a, pith_error *err)
         }
         run->steps = steps < 1.0 ? 1 : (uint64_t)steps;
         run->schedule.total = run->steps;
+        if (run->schedule.warm_up > run->steps / 10) {
+            run->schedule.warm_up = run->steps / 10; /* the rate is 0 at the first step of one */
+        }
     }
     if (a->has_lora && a->lora.dropout > 0.0f && run->micro_batch > 1) {
         run->micro_batch = 1; /* see dropout_seed() */

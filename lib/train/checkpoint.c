@@ -203,19 +203,6 @@ static pith_status add_places(pith__gguf_writer *writer, const pith__stream_plac
                          : add_numbers(writer, "places", numbers, PLACE_NUMBERS, n_places, err);
 }
 
-/* Writes beside `path`, then moves. */
-static pith_status replace_file(const pith__gguf_writer *writer, const char *path, pith_error *err)
-{
-    pith__new_file file;
-    PITH__TRY(pith__new_file_open(path, &file, err));
-    const pith_status status = pith__gguf_writer_write(writer, pith__new_file_write, &file, err);
-    if (status == PITH_OK || status == PITH_E_IO) { /* which says what went wrong */
-        return pith__new_file_commit(&file, err);
-    }
-    pith__new_file_abort(&file);
-    return status;
-}
-
 static pith_status save(pith__gguf_writer *writer, const char *path, const pith__run_state *state,
                         const pith__optimizer *optimizer, const pith__stream_place *places,
                         size_t n_places, pith__arena *arena, pith_error *err)
@@ -231,7 +218,7 @@ static pith_status save(pith__gguf_writer *writer, const char *path, const pith_
     checksum sum = {0};
     PITH__TRY(pith__gguf_writer_write(writer, checksum_write, &sum, err));
     hash = checksum_end(&sum); /* the writer looks at it when it writes */
-    return replace_file(writer, path, err);
+    return pith__gguf_writer_save(writer, path, err);
 }
 
 pith_status pith__checkpoint_save(const char *path, const pith__run_state *state,

@@ -142,19 +142,6 @@ static pith_status add_weights(exporter *e, const pith__weights *weights, pith__
     return PITH_OK;
 }
 
-static pith_status write_file(exporter *e, const char *path)
-{
-    pith__new_file file;
-    PITH__TRY(pith__new_file_open(path, &file, e->err));
-    const pith_status status =
-        pith__gguf_writer_write(&e->writer, pith__new_file_write, &file, e->err);
-    if (status != PITH_OK && file.failed == 0) {
-        pith__new_file_abort(&file);
-        return status;
-    }
-    return pith__new_file_commit(&file, e->err); /* knows why a write failed */
-}
-
 pith_status pith__export_model(const char *path, const char *name, const pith__model_config *config,
                                const pith__weights *weights, const pith__gguf *vocabulary,
                                pith__weight_type type, const pith_allocator *mem, pith_error *err)
@@ -170,7 +157,7 @@ pith_status pith__export_model(const char *path, const char *name, const pith__m
         status = add_weights(&e, weights, type);
     }
     if (status == PITH_OK) {
-        status = write_file(&e, path);
+        status = pith__gguf_writer_save(&e.writer, path, err);
     }
     pith__arena_deinit(&e.arena);
     pith__gguf_writer_deinit(&e.writer);

@@ -367,7 +367,8 @@ typedef struct pith__lora_settings {
  * file, the line's number and the reason in the message.
  */
 typedef struct pith__align_settings {
-    pith__run_settings run;   /* steps 0: as many as `epochs` takes, and schedule.total with them */
+    pith__run_settings run; /* steps 0: as many as `epochs` takes, and schedule.total with them; the
+                               warm-up is a tenth of them at most then */
     const char *const *pairs; /* (n_pairs) paths of JSONL files */
     size_t n_pairs;
     const char *prompt_key;

@@ -87,7 +87,7 @@ static void what_follows_what_is_learned(void **state)
     static run_events e;
     run_paths paths;
     for (int kind = PITH__OPTIMIZER_ADAMW; kind <= PITH__OPTIMIZER_MUON; kind++) {
-        const uint64_t steps = kind == PITH__OPTIMIZER_MUON ? 80 : 150;
+        const uint64_t steps = kind == PITH__OPTIMIZER_MUON ? 80 : 200;
         pith__base_settings s = run_base(f, steps, "learned.gguf", NULL, &paths);
         s.run.length = 128;
         s.run.optimizer = run_optimizer((pith__optimizer_kind)kind);

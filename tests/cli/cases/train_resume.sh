@@ -30,7 +30,7 @@ after=$(sed -n 's/^pith: going on after step \([0-9]*\) of 160$/\1/p' said)
 test "$after" -ge $((before - 21))
 test "$after" -le "$before"
 last=$(steps b.log)
-grep -qx "pith: stopped after step $last of 160; the same command with --resume goes on from 'b.ckpt'" said
+grep -qx "pith: stopped after step $last of 160; the same command goes on from 'b.ckpt'" said
 "${train[@]}" "${b[@]}" -t 1 2>said
 grep -qx "pith: going on after step $last of 160" said
 cmp a.gguf b.gguf
