@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Unpacks the training text of the built-in model: data/train as it is, and the prompts with their
-answers of data/eval/instruct-t0 as one more source.
+answers of data/eval/instruct-t0 as one more source, instructions.txt. pairs.jsonl has the same prompts
+and answers for `pith train align`, without those that `pith train base` holds out.
 
     tools/corpus.py DATA_FOLDER OUTPUT_FOLDER
 
@@ -23,11 +24,22 @@ def unpack(packed, target):
     part.rename(target)  # a file that is there is whole
 
 
-def instructions(packed, target):
+def is_held_out(text):
+    """As lib/train/source.c decides with --held-out-every 100."""
+    mask = (1 << 64) - 1
+    h = 0xCBF29CE484222325
+    for byte in text.encode():
+        h = ((h ^ byte) * 0x100000001B3) & mask
+    h = ((h ^ (h >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    h = ((h ^ (h >> 27)) * 0x94D049BB133111EB) & mask
+    return (h ^ (h >> 31)) % 100 == 0
+
+
+def instructions(packed, target, pairs):
     kept = 0
     with lzma.open(packed, "rt", encoding="utf-8") as lines, open(
         target, "w", encoding="utf-8", newline="\n"
-    ) as out:
+    ) as out, open(pairs, "w", encoding="utf-8", newline="\n") as tuning:
         for line in lines:
             pair = json.loads(line)
             if any(name in pair["template"] for name in LEFT_OUT):
@@ -39,6 +51,8 @@ def instructions(packed, target):
                 continue
             out.write(f"{text}\n{SEPARATOR}\n")
             kept += 1
+            if not is_held_out(text):
+                tuning.write(json.dumps({"prompt": prompt, "completion": answer}) + "\n")
     return kept
 
 
@@ -50,7 +64,11 @@ def main():
     for packed in sorted(data.glob("train/*.txt.xz")):
         if not (target / packed.stem).exists():
             unpack(packed, target / packed.stem)
-    kept = instructions(data / "eval" / "instruct-t0.jsonl.xz", target / "instructions.txt")
+    kept = instructions(
+        data / "eval" / "instruct-t0.jsonl.xz",
+        target / "instructions.txt",
+        target / "pairs.jsonl",
+    )
     print(f"{kept} prompts with answers in {target}/instructions.txt")
 
 

@@ -335,16 +335,29 @@ static pith_status advance(pith__run *run, lane_job *job, pith_error *err)
     return run->recipe.evaluate(run->recipe.user, err);
 }
 
+/* Keeps what is done so far. `status`, why the run stops, stays unless that goes wrong. */
+static pith_status stop(pith__run *run, pith_status status, pith_error *err)
+{
+    pith_error problem = {.status = PITH_OK};
+    const pith_status saving = save(run, &problem);
+    if (saving == PITH_OK || saving == PITH_E_CANCELLED) { /* told to stop twice */
+        return status;
+    }
+    if (err != NULL) {
+        *err = problem;
+    }
+    return saving;
+}
+
 static pith_status loop(pith__run *run, lane_job *job, pith_error *err)
 {
     const pith__run_settings *s = run->settings;
     uint64_t saved = run->state.step;
     PITH__TRY(pith__run_report(run, (pith__train_event){.kind = PITH__TRAIN_START}, err));
     while (run->state.step < s->steps) {
-        const pith_status status = advance(run, job, err);
+        pith_status status = advance(run, job, err);
         if (status == PITH_E_CANCELLED && saved < run->state.step) {
-            pith_error ignored;
-            (void)save(run, &ignored); /* what stopped us is what is reported */
+            status = stop(run, status, err);
         }
         PITH__TRY(status);
         if (run->state.step == s->steps || due(s->checkpoint_every, run->state.step)) {

@@ -277,8 +277,9 @@ typedef struct pith__train_event {
 } pith__train_event;
 
 /*
- * Returns false to stop: the run saves a checkpoint, if it has a place for it, and E_CANCELLED. In
- * a run of several processes each has its events, and all stop if one of them is told to.
+ * Returns false to stop: the run saves a checkpoint, if it has a place for it, and ends with
+ * E_CANCELLED, or with what went wrong with the checkpoint. In a run of several processes each
+ * has its events, and all stop if one of them is told to.
  */
 typedef bool (*pith__train_event_fn)(void *user, const pith__train_event *event);
 
@@ -354,9 +355,9 @@ typedef struct pith__lora_settings {
  * cross-entropy of the completions, given their prompts. A pair is a line of a JSONL file, an
  * object with two strings; it becomes BOS, `format` with the strings put in, and EOS. Only
  * tokens that stand behind the place of {completion}'s first byte are learned, EOS among them; pairs
- * longer than run.length lose the beginning of their prompt. A sample of the run is one pair;
- * their order is shuffled, new for every epoch. One pair in run.held_out_every is held out by a
- * hash of its line. Events EVALUATION name the files like pith__source, "bits per byte" is of the
+ * longer than run.length lose their beginning: the prompt's, then the completion's. A sample of
+ * the run is one pair; their order is shuffled, new for every epoch. One pair in
+ * run.held_out_every is held out by a hash of its line. Events EVALUATION name the files like pith__source, "bits per byte" is of the
  * completions. An adapter is merged into the weights that are written to
  * `output`; `adapter` has it alone, for the base model.
  *

@@ -666,6 +666,11 @@ static void files_that_are_not_there(void **state)
     assert_status(run_train(s, NULL, &err), PITH_E_IO);
     s = run_base(f, 2, "none.gguf", "no-such-folder/run", &paths);
     assert_status(run_train(s, NULL, &err), PITH_E_IO);
+    /* nor when a run is stopped: there is nothing to go on from, and that is what is told */
+    static run_events e;
+    e = (run_events){.stops = true, .stop_kind = PITH__TRAIN_STEP, .stop_step = 1};
+    assert_status(run_train(s, &e, &err), PITH_E_IO);
+    assert_non_null(strstr(err.message, "no-such-folder"));
     assert_int_equal(folder_count(f), files);
 }
 
