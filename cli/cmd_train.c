@@ -6,7 +6,9 @@
  */
 #include "cli.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,31 +27,55 @@ typedef struct view {
     uint64_t step;   /* and where it is */
     uint64_t steps;  /* to be done */
     size_t sources;  /* evaluated since all of them were */
-    bool is_running; /* there are steps */
+    bool has_steps;  /* what the recipe does is done in steps */
+    bool is_running; /* and they have begun */
     bool is_saved;   /* wrote a checkpoint */
 } view;
 
 /* ---- signals ----------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t stop_is_wanted;
+/*
+ * A thread waits for them and all others have them blocked: oneDNN's products use the stack
+ * pointer for other things, so that a handler that interrupts one writes into the heap.
+ */
+static sigset_t awaited;
+static atomic_bool stop_is_wanted;
 
-static void want_stop(int number)
+/* After the first signal the step at hand is the last; a second one does what it does elsewhere. */
+static void *watch(void *user)
 {
-    (void)number;
-    stop_is_wanted = 1;
+    int number = 0;
+    (void)user;
+    if (sigwait(&awaited, &number) != 0) {
+        return NULL;
+    }
+    atomic_store(&stop_is_wanted, true);
+    if (sigwait(&awaited, &number) == 0) {
+        (void)pthread_sigmask(SIG_UNBLOCK, &awaited, NULL);
+        (void)raise(number);
+    }
+    return NULL;
 }
 
-/* The next step is the last; a second signal does what it does elsewhere. */
-static void catch_signals(void)
+/* Before any other thread is started, so that all of them have the mask. Lasts until the end. */
+static void start_watching(void)
 {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    sigset_t before;
+    pthread_t thread;
+    (void)sigemptyset(&awaited);
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-        struct sigaction before;
-        struct sigaction action = {.sa_handler = want_stop, .sa_flags = (int)SA_RESETHAND};
-        (void)sigemptyset(&action.sa_mask);
-        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
-            (void)sigaction(signals[i], &action, NULL);
+        struct sigaction action;
+        /* nohup's wish is respected */
+        if (sigaction(signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
+            (void)sigaddset(&awaited, signals[i]);
         }
+    }
+    (void)pthread_sigmask(SIG_BLOCK, &awaited, &before);
+    if (pthread_create(&thread, NULL, watch, NULL) == 0) {
+        (void)pthread_detach(thread);
+    } else { /* signals do what they do elsewhere */
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
 }
 
@@ -116,7 +142,6 @@ static bool on_event(void *user, const pith_training_event *e)
     case PITH_TRAINING_START:
         v->start = e->step;
         v->is_running = true;
-        catch_signals();
         if (e->step > 0 && !v->is_quiet) {
             cli_message("going on after step %llu of %llu", (unsigned long long)e->step,
                         (unsigned long long)e->steps);
@@ -135,7 +160,7 @@ static bool on_event(void *user, const pith_training_event *e)
     default:
         break;
     }
-    return stop_is_wanted == 0;
+    return !atomic_load(&stop_is_wanted);
 }
 
 /* ---- the end ---------------------------------------------------------------------------------- */
@@ -162,8 +187,13 @@ static int report_end(view *v, const pith_training *training, pith_status status
 {
     char path[PATH_SIZE];
     clear_line(v);
-    if (status == PITH_E_CANCELLED && stop_is_wanted != 0) {
-        report_stop(v, training);
+    if (v->has_steps && !v->is_running) { /* one of several processes, and not the first */
+        v->is_quiet = true;
+    }
+    if (status == PITH_E_CANCELLED && atomic_load(&stop_is_wanted)) {
+        if (v->is_running) {
+            report_stop(v, training);
+        }
         return pith_status_exit_code(status);
     }
     if (status != PITH_OK) {
@@ -192,29 +222,40 @@ static int set_all(pith_training *training, const cli_settings *settings)
     return 0;
 }
 
+/* An exit code. Recipes without steps have nothing to save: a signal ends them as it ends others. */
+static int run(pith_training *training, const cli_verb *verb, const cli_settings *settings)
+{
+    pith_error err;
+    const bool is_terminal = isatty(STDERR_FILENO) != 0;
+    view v = {.has_steps = (verb->bit & (CLI_TRAIN_BASE | CLI_TRAIN_ALIGN)) != 0,
+              .is_line =
+                  settings->progress == CLI_YES || (settings->progress == CLI_UNSET && is_terminal),
+              .is_quiet = settings->progress == CLI_NO,
+              .last = cli_seconds()};
+    pith_training_set_event(training, on_event, &v);
+    pith_training_set_write(training, cli_write, stdout);
+    if (v.has_steps) {
+        start_watching();
+    }
+    const pith_status status = pith_training_run(training, &err);
+    return report_end(&v, training, status, &err);
+}
+
 int cli_run_train(const cli_settings *settings)
 {
     pith_error err;
     pith_training *training = NULL;
-    const char *recipe = cli_verb_find(settings->verb)->recipe;
-    if (recipe == NULL) {
+    const cli_verb *verb = cli_verb_find(settings->verb);
+    if (verb->recipe == NULL) {
         cli_help_recipes(stderr);
         return CLI_EXIT_USAGE;
     }
-    if (pith_training_new(recipe, NULL, &training, &err) != PITH_OK) {
+    if (pith_training_new(verb->recipe, NULL, &training, &err) != PITH_OK) {
         return cli_report(NULL, &err, NULL, 0);
     }
     int code = set_all(training, settings);
     if (code == 0) {
-        const bool is_terminal = isatty(STDERR_FILENO) != 0;
-        view v = {.is_line = settings->progress == CLI_YES ||
-                             (settings->progress == CLI_UNSET && is_terminal),
-                  .is_quiet = settings->progress == CLI_NO,
-                  .last = cli_seconds()};
-        pith_training_set_event(training, on_event, &v);
-        pith_training_set_write(training, cli_write, stdout);
-        const pith_status status = pith_training_run(training, &err);
-        code = report_end(&v, training, status, &err);
+        code = run(training, verb, settings);
     }
     pith_training_free(training);
     return code;

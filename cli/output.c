@@ -47,9 +47,19 @@ static void occupy_standard_streams(void)
     }
 }
 
+/* oneDNN's products use the stack pointer for other things: a handler needs a stack of its own. It
+ * is the first thread's, which the system prefers. */
+static void make_signal_stack(void)
+{
+    static char room[1 << 16];
+    const stack_t stack = {.ss_sp = room, .ss_size = sizeof room};
+    (void)sigaltstack(&stack, NULL);
+}
+
 void cli_output_init(void)
 {
     occupy_standard_streams();
+    make_signal_stack();
     struct sigaction action = {.sa_handler = SIG_IGN};
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGPIPE, &action, NULL);
@@ -58,7 +68,7 @@ void cli_output_init(void)
         /* nohup's wish to ignore SIGHUP is respected */
         if (sigaction(fatal_signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
             action.sa_handler = remove_pending;
-            action.sa_flags = (int)SA_RESETHAND;
+            action.sa_flags = (int)(SA_RESETHAND | SA_ONSTACK);
             (void)sigaction(fatal_signals[i], &action, NULL);
         }
     }

@@ -404,6 +404,68 @@ static void events_tell_what_happens(void **state)
     assert_int_equal(e.all[e.count - 3].kind, PITH__TRAIN_EVALUATION);
 }
 
+/* BOS, tokens and EOS of a document, cut into pieces of `length` predictions: nats of all. */
+static double pieces_by_hand(const pith__model *model, const uint32_t *ids, size_t predictions,
+                             size_t length)
+{
+    pith__arena arena;
+    double sum = 0.0;
+    pith__arena_init(&arena, mem);
+    const pith__tensor_ctx ctx = {1, &arena};
+    for (size_t first = 0; first < predictions; first += length) {
+        pith_error err = {0};
+        float nll[128];
+        const size_t count = predictions - first < length ? predictions - first : length;
+        const pith__sequence sequence = {.ids = ids + first, .count = count};
+        const pith__forward_outputs outputs = {.targets = ids + first + 1, .nll = nll};
+        assert_true(count <= 128);
+        assert_ok(pith__model_forward(model, &ctx, &sequence, 1, &outputs, &err), err);
+        for (size_t i = 0; i < count; i++) {
+            sum += (double)nll[i];
+        }
+    }
+    pith__arena_deinit(&arena);
+    return sum;
+}
+
+/* Nats per token of the held-out documents of a text. */
+static double cut_by_hand(const folder *f, const char *name, const char *text, size_t length)
+{
+    pith_error err = {0};
+    pith__source source;
+    run_file file;
+    pith__tokenizer *tokenizer = NULL;
+    pith__model model;
+    double nats = 0.0;
+    size_t predictions = 0;
+    run_open(f, name, &file);
+    assert_ok(pith__tokenizer_from_gguf(&file.gguf, mem, &tokenizer, &err), err);
+    assert_ok(pith__model_load(&file.gguf, PITH_PRECISION_F32, mem, &model, &err), err);
+    assert_ok(pith__source_open(folder_path(f, text), 1.0, 8, mem, &source, &err), err);
+    for (size_t d = 0; d < source.n_held_out; d++) {
+        uint32_t ids[512] = {pith__tokenizer_bos(tokenizer)};
+        pith__tokens tokens = {0};
+        const pith__document *document = &source.held_out[d];
+        assert_ok(
+            pith__tokenizer_encode(tokenizer, (const char *)source.file.data + document->start,
+                                   document->end - document->start, false, mem, &tokens, &err),
+            err);
+        assert_true(tokens.count + 2 <= 512);
+        for (size_t i = 0; i < tokens.count; i++) {
+            ids[i + 1] = tokens.items[i].id;
+        }
+        ids[tokens.count + 1] = pith__tokenizer_eos(tokenizer);
+        nats += pieces_by_hand(&model, ids, tokens.count + 1, length);
+        predictions += tokens.count + 1;
+        pith__tokens_deinit(&tokens, mem);
+    }
+    pith__source_close(&source);
+    pith__model_deinit(&model);
+    pith__tokenizer_free(tokenizer);
+    run_close(&file);
+    return nats / (double)predictions;
+}
+
 /* The sums of all are those of the sources together; `bytes` says how much is read. */
 static void held_out_text_is_what_is_asked_for(void **state)
 {
@@ -433,6 +495,8 @@ static void held_out_text_is_what_is_asked_for(void **state)
     train_ok(&s, &e);
     const double cut = run_last(&e, PITH__TRAIN_EVALUATION, "all").loss;
     assert_true(fabs(cut - loss) > 1e-4 * loss);
+    const double one = run_last(&e, PITH__TRAIN_EVALUATION, "animals").loss;
+    assert_true(fabs(one - cut_by_hand(f, "one.gguf", "animals.txt", 16)) < 1e-5 * one);
     /* a little is at least a document */
     s.run.evaluate_bytes = 1;
     train_ok(&s, &e);

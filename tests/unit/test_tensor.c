@@ -10,6 +10,8 @@
 
 #include <float.h>
 #include <math.h>
+#include <signal.h>
+#include <sys/time.h>
 
 /* Half the distance from 1 to the next float: the largest relative error of one rounding. */
 #define ROUNDING (0.5 * (double)FLT_EPSILON)
@@ -1160,6 +1162,55 @@ static void every_allocation_may_fail(void **state)
     attention_free(&d);
 }
 
+/* ---- signals ---------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t alarms;
+
+static void count_alarm(int number)
+{
+    (void)number;
+    char frame[512]; /* a handler of some size */
+    memset(frame, 0x55, sizeof frame);
+    alarms += frame[alarms & 511] == 0x55;
+}
+
+/* A handler on the thread's own stack, twice a millisecond, while products run. */
+static void products_survive_signals(void **state)
+{
+    (void)state;
+    enum { SIDE = 100, PRODUCTS = 4000 };
+    const pith__product shape = {.m = SIDE, .n = SIDE, .k = SIDE, .alpha = 1.0f};
+    float *const a = calloc(SIDE * SIDE, sizeof *a);
+    float *const b = calloc(SIDE * SIDE, sizeof *b);
+    float *const c = calloc(SIDE * SIDE, sizeof *c);
+    assert_true(a != NULL && b != NULL && c != NULL);
+    for (size_t i = 0; i < SIDE * SIDE; i++) {
+        a[i] = 1.0f;
+        b[i] = 2.0f;
+    }
+    const pith__tensor_ctx ctx = {.threads = 1};
+    struct sigaction before;
+    struct sigaction action = {.sa_handler = count_alarm, .sa_flags = SA_RESTART};
+    assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
+    const struct itimerval every = {{0, 500}, {0, 500}};
+    const struct itimerval never = {{0, 0}, {0, 0}};
+    assert_int_equal(setitimer(ITIMER_REAL, &every, NULL), 0);
+    for (int i = 0; i < PRODUCTS || alarms < 20; i++) {
+        pith_error err;
+        assert_ok(pith__tensor_cpu()->product(&ctx, &shape, a, b, c, &err), err);
+        void *block = malloc(256); /* the allocator notices what was overwritten */
+        free(block);
+    }
+    assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+    assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
+    for (size_t i = 0; i < SIDE * SIDE; i++) {
+        assert_true(c[i] == 2.0f * SIDE);
+    }
+    free(c);
+    free(b);
+    free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1189,6 +1240,7 @@ int main(void)
         cmocka_unit_test(damaged_logits_stay_visible),
         cmocka_unit_test(the_probe_takes_time_and_gives_its_memory_back),
         cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(products_survive_signals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
