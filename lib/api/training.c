@@ -33,6 +33,7 @@ typedef struct run {
     const char *name;            /* of the result */
     pith_status status; /* what went wrong in an event; the run itself is only told to stop */
     pith_error error;
+    bool has_begun; /* what may fail in one rank alone is behind us */
 } run;
 
 typedef struct recipe {
@@ -392,6 +393,13 @@ static pith_status read_run(run *r, pith__run_settings *out, pith_error *err)
     return read_schedule(p, &out->schedule, err);
 }
 
+/* From here on the recipe sees to it that all ranks fail if one does. */
+static pith_status begin(run *r, pith_error *err)
+{
+    r->has_begun = true;
+    return pith__ranks_agree(PITH_OK, err);
+}
+
 /* ---- recipe: base ------------------------------------------------------------------------------------- */
 
 static uint32_t size_or(double value, uint32_t otherwise)
@@ -509,6 +517,7 @@ static pith_status run_base(run *r, pith_error *err)
         return pith__fail(err, PITH_E_RANGE, "context: %u is less than the length, %zu",
                           s.config.context, s.run.length);
     }
+    PITH__TRY(begin(r, err));
     return pith__train_base(&s, &r->training->mem, err);
 }
 
@@ -602,6 +611,7 @@ static pith_status run_align(run *r, pith_error *err)
     PITH__TRY(read_run(r, &s.run, err));
     PITH__TRY(read_length(r, &s.run.length, err));
     PITH__TRY(check_template(&s, err));
+    PITH__TRY(begin(r, err));
     return pith__train_align(&s, &r->training->mem, err);
 }
 
@@ -793,6 +803,9 @@ pith_status pith_training_run(pith_training *training, pith_error *err)
     }
     if (status == PITH_OK) {
         status = training->recipe->run(&r, err);
+    }
+    if (!r.has_begun) {
+        status = pith__ranks_agree(status, err);
     }
     if (r.status != PITH_OK) { /* why the run was told to stop */
         status = r.status;
