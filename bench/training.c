@@ -34,8 +34,8 @@ typedef struct bench {
 static void must(pith_status status, const pith_error *err)
 {
     if (status != PITH_OK) {
-        fprintf(stderr, "pith_training: %s\n", err->message);
-        exit(1);
+        (void)fprintf(stderr, "pith_training: %s\n", err->message);
+        exit(EXIT_FAILURE); /* NOLINT(concurrency-mt-unsafe): one thread */
     }
 }
 
@@ -207,7 +207,7 @@ int main(int argc, char **argv)
     };
     const size_t rows = argc > 1 ? strtoul(argv[1], NULL, 10) : 512;
     if (rows == 0 || rows > 1024) {
-        fprintf(stderr, "usage: pith_training [ROWS], 1 to 1024\n");
+        (void)fprintf(stderr, "usage: pith_training [ROWS], 1 to 1024\n");
         return 2;
     }
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,9 +68,12 @@ void pith__new_file_abort(pith__new_file *file)
 /* The rename itself must reach the disk too. A file system that cannot do it is not an error. */
 static void sync_folder(const char *path)
 {
-    char copy[4096];
-    (void)snprintf(copy, sizeof copy, "%s", path);
-    const int folder = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char name[4096] = ".";
+    const char *slash = strrchr(path, '/');
+    if (slash != NULL) { /* with the slash: "/" is the root */
+        (void)snprintf(name, sizeof name, "%.*s", (int)(slash - path) + 1, path);
+    }
+    const int folder = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder >= 0) {
         (void)fsync(folder);
         (void)close(folder);

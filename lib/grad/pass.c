@@ -296,20 +296,22 @@ pith_status pith__pass_forward(const pith__model *model, const pith__tensor_ctx 
     return PITH_OK;
 }
 
-size_t pith__pass_bytes(const pith__model_config *c, size_t rows, size_t prefix, bool recompute)
+size_t pith__pass_bytes(const pith__model_config *config, size_t rows, size_t prefix,
+                        bool recompute)
 {
-    const size_t d = c->width;
-    const size_t h = (size_t)c->heads * c->head_dim;
-    const size_t k = (size_t)c->kv_heads * c->head_dim;
-    const size_t layer = rows * (3 * d + 2 * h + c->heads + 3 * (size_t)c->ff) +
+    const size_t d = config->width;
+    const size_t h = (size_t)config->heads * config->head_dim;
+    const size_t k = (size_t)config->kv_heads * config->head_dim;
+    const size_t layer = rows * (3 * d + 2 * h + config->heads + 3 * (size_t)config->ff) +
                          2 * (prefix + rows) * k; /* without its input */
-    const size_t kept = (recompute ? layer : layer * c->layers) + rows * d * (c->layers + 2);
-    const size_t back = rows * (3 * d + 2 * h + c->ff) + 2 * (prefix + rows) * k;
-    const size_t block = pith__loss_block_rows(c->vocabulary);
-    const size_t head = (block < rows ? block : rows) * (2 * (size_t)c->vocabulary + d);
-    const size_t scores = 3 * 128 * (prefix + rows); /* of a block of queries */
-    return (kept + back + head + scores + rows * 2 * c->rope_pairs) * sizeof(float) +
-           (256 * ((size_t)c->layers + 8)) * 16;
+    const size_t kept =
+        (recompute ? layer : layer * config->layers) + rows * d * (config->layers + 2);
+    const size_t back = rows * (3 * d + 2 * h + config->ff) + 2 * (prefix + rows) * k;
+    const size_t block = pith__loss_block_rows(config->vocabulary);
+    const size_t head = (block < rows ? block : rows) * (2 * (size_t)config->vocabulary + d);
+    const size_t scores = (size_t)3 * 128 * (prefix + rows); /* of a block of queries */
+    return (kept + back + head + scores + rows * 2 * config->rope_pairs) * sizeof(float) +
+           (256 * ((size_t)config->layers + 8)) * 16;
 }
 
 const float *pith__pass_hidden(const pith__pass *pass)

@@ -62,20 +62,20 @@ pith_status pith__weights_allocate(pith__weights *weights, pith_error *err)
 
 /* ---- models ------------------------------------------------------------------------------ */
 
-size_t pith__block_matrix_rows(const pith__model_config *c, pith__block_matrix matrix)
+size_t pith__block_matrix_rows(const pith__model_config *config, pith__block_matrix matrix)
 {
-    const size_t heads = (size_t)c->heads * c->head_dim;
-    const size_t kv_heads = (size_t)c->kv_heads * c->head_dim;
-    const size_t rows[PITH__BLOCK_MATRICES] = {heads, kv_heads, kv_heads, c->width,
-                                               c->ff, c->ff,    c->width};
+    const size_t heads = (size_t)config->heads * config->head_dim;
+    const size_t kv_heads = (size_t)config->kv_heads * config->head_dim;
+    const size_t rows[PITH__BLOCK_MATRICES] = {heads,      kv_heads,   kv_heads,     config->width,
+                                               config->ff, config->ff, config->width};
     return rows[matrix];
 }
 
-size_t pith__block_matrix_cols(const pith__model_config *c, pith__block_matrix matrix)
+size_t pith__block_matrix_cols(const pith__model_config *config, pith__block_matrix matrix)
 {
-    const size_t heads = (size_t)c->heads * c->head_dim;
-    const size_t cols[PITH__BLOCK_MATRICES] = {c->width, c->width, c->width, heads,
-                                               c->width, c->width, c->ff};
+    const size_t heads = (size_t)config->heads * config->head_dim;
+    const size_t cols[PITH__BLOCK_MATRICES] = {config->width, config->width, config->width, heads,
+                                               config->width, config->width, config->ff};
     return cols[matrix];
 }
 
