@@ -70,8 +70,9 @@ static void sync_folder(const char *path)
 {
     char name[4096] = ".";
     const char *slash = strrchr(path, '/');
-    if (slash != NULL) { /* with the slash: "/" is the root */
-        (void)snprintf(name, sizeof name, "%.*s", (int)(slash - path) + 1, path);
+    if (slash != NULL && (size_t)(slash - path) + 1 < sizeof name) {
+        memcpy(name, path, (size_t)(slash - path) + 1); /* with the slash: "/" is the root */
+        name[slash - path + 1] = '\0';
     }
     const int folder = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder >= 0) {

@@ -155,8 +155,10 @@ static void format_steps(double steps, char out[32])
 static pith_status draw_x_axis(const frame *f, pith__buf *out, pith_error *err)
 {
     char label[32];
-    for (double tick = ceil(f->x_first / f->x_tick) * f->x_tick; tick <= f->x_last;
-         tick += f->x_tick) {
+    const long first = lround(ceil(f->x_first / f->x_tick));
+    const long last = lround(floor(f->x_last / f->x_tick));
+    for (long i = first; i <= last; i++) {
+        const double tick = (double)i * f->x_tick;
         const double x = x_of(f, tick);
         format_steps(tick, label);
         PITH__TRY(pith__buf_printf(
