@@ -1,6 +1,7 @@
 /*
  * lora.c: low-rank adapters (Hu et al. 2021): layout, and both directions of one product.
  */
+#include "base/mix.h"
 #include "grad/pass.h"
 
 #include <math.h>
@@ -142,7 +143,7 @@ static void drop(const pith__pass *p, size_t layer, pith__block_matrix m, size_t
         p->in.dropout_seed ^ (layer * PITH__BLOCK_MATRICES + m + 1) * 0x9e3779b97f4a7c15u;
     for (size_t i = 0; i < count; i++) {
         uint64_t state = key + i * 0xd1342543de82ef95u;
-        const bool kept = pith__next_random(&state) >> 32 < threshold;
+        const bool kept = pith__splitmix64(&state) >> 32 < threshold;
         x[i] = kept ? x[i] / keep : 0.0f;
     }
 }

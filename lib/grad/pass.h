@@ -39,9 +39,6 @@ struct pith__pass {
 size_t pith__block_matrix_rows(const pith__model_config *config, pith__block_matrix matrix);
 size_t pith__block_matrix_cols(const pith__model_config *config, pith__block_matrix matrix);
 
-/* SplitMix64; advances *state. */
-uint64_t pith__next_random(uint64_t *state);
-
 /* About normal with this deviation, exactly the same on every machine. */
 void pith__fill_normal(float *values, size_t count, double deviation, uint64_t *state);
 

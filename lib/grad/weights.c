@@ -1,6 +1,7 @@
 /*
  * weights.c: named tensors in one vector, and models made of them.
  */
+#include "base/mix.h"
 #include "grad/pass.h"
 
 #include <math.h>
@@ -211,15 +212,6 @@ pith_status pith__grad_model(const pith__model_config *config, const pith__weigh
 
 /* ---- values --------------------------------------------------------------------------------- */
 
-/* SplitMix64 (Steele, Lea & Flood 2014). */
-uint64_t pith__next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 /*
  * About normal: the sum of 12 uniform numbers less 6, with tails that end at 6. Adding is exact
  * arithmetic on every machine, which logarithms and cosines are not.
@@ -228,7 +220,7 @@ static float random_normal(uint64_t *state)
 {
     double sum = -6.0;
     for (int i = 0; i < 12; i++) {
-        sum += (double)(pith__next_random(state) >> 11) * 0x1p-53;
+        sum += (double)(pith__splitmix64(state) >> 11) * 0x1p-53;
     }
     return (float)sum;
 }

@@ -47,8 +47,8 @@ static void fill_sample(const align *a, const pith__tokens *tokens, size_t compl
 {
     const size_t most = a->run_settings.length;
     const pith__tokenizer *tokenizer = a->base.tokenizer;
-    const uint32_t eos = pith__tokenizer_eos(tokenizer);
     const uint32_t bos = pith__tokenizer_bos(tokenizer);
+    const uint32_t last = pith__document_end(tokenizer);
     const size_t left = tokens->count + 1 > most ? tokens->count + 1 - most : 0; /* left out */
     sample->length = tokens->count + 1 - left;
     for (size_t i = 0; i < sample->length; i++) {
@@ -56,10 +56,7 @@ static void fill_sample(const align *a, const pith__tokens *tokens, size_t compl
         const bool end = at == tokens->count;
         const bool learned = end || tokens->items[at].end > completion;
         sample->ids[i] = i == 0 ? bos : tokens->items[at - 1].id;
-        sample->targets[i] = !learned                  ? PITH__NO_TARGET
-                             : !end                    ? tokens->items[at].id
-                             : eos == PITH__TOKEN_NONE ? bos
-                                                       : eos;
+        sample->targets[i] = !learned ? PITH__NO_TARGET : end ? last : tokens->items[at].id;
         sample->documents[i] = 0;
         sample->positions[i] = (uint32_t)i;
     }
@@ -86,22 +83,14 @@ static pith_status pair_sample(align *a, const pith__pair_file *file, pith__pair
     return status;
 }
 
-/* Fisher-Yates over the pairs of all files. */
+/* Over the pairs of all files. */
 static void need_order(align *a, uint64_t epoch)
 {
     if (a->has_order && a->order_epoch == epoch) {
         return;
     }
     const uint64_t key = pith__random(a->run_settings.seed, STREAM_OF_ORDER, epoch);
-    for (size_t i = 0; i < a->n_pairs; i++) {
-        a->order[i] = i;
-    }
-    for (size_t i = a->n_pairs; i > 1; i--) {
-        const size_t other = (size_t)(pith__random(key, STREAM_OF_ORDER, i) % i);
-        const size_t swapped = a->order[i - 1];
-        a->order[i - 1] = a->order[other];
-        a->order[other] = swapped;
-    }
+    pith__shuffle(a->order, a->n_pairs, key, STREAM_OF_ORDER);
     a->has_order = true;
     a->order_epoch = epoch;
 }

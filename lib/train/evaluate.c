@@ -199,7 +199,6 @@ static pith_status open_model(evaluator *e, pith_error *err)
     const pith__model_config *c = &e->model.config;
     const pith__tokenizer *tokenizer = e->vocabulary.tokenizer;
     const uint32_t bos = pith__tokenizer_bos(tokenizer);
-    const uint32_t eos = pith__tokenizer_eos(tokenizer);
     if (pith__tokenizer_size(tokenizer) > c->vocabulary) {
         return pith__fail(err, PITH_E_CORRUPT, "the tokenizer has %u tokens, the model %u",
                           pith__tokenizer_size(tokenizer), c->vocabulary);
@@ -210,7 +209,7 @@ static pith_status open_model(evaluator *e, pith_error *err)
     }
     const size_t most = c->context < LENGTH_MAX ? c->context : LENGTH_MAX;
     const size_t window = s->length == 0 ? most : s->length;
-    e->end = eos == PITH__TOKEN_NONE ? bos : eos;
+    e->end = pith__document_end(tokenizer);
     e->options = (pith__score_options){.bos = bos, .window = window, .overlap = window / 4};
     return PITH_OK;
 }

@@ -36,6 +36,12 @@ void pith__vocabulary_close(pith__vocabulary *vocabulary)
     memset(vocabulary, 0, sizeof *vocabulary);
 }
 
+uint32_t pith__document_end(const pith__tokenizer *tokenizer)
+{
+    const uint32_t eos = pith__tokenizer_eos(tokenizer);
+    return eos == PITH__TOKEN_NONE ? pith__tokenizer_bos(tokenizer) : eos;
+}
+
 /* ---- models ------------------------------------------------------------------------------------- */
 
 typedef struct exporter {

@@ -43,12 +43,11 @@ static pith_status ids_of(const held_job *job, size_t document, pith__arena *are
                                      (const char *)job->source->file.data + d->start,
                                      d->end - d->start, false, &mem, &tokens, err));
     PITH__TRY(pith__arena_alloc(arena, tokens.count + 2, sizeof **out, out, err));
-    const uint32_t eos = pith__tokenizer_eos(job->tokenizer);
     (*out)[0] = pith__tokenizer_bos(job->tokenizer);
     for (size_t i = 0; i < tokens.count; i++) {
         (*out)[i + 1] = tokens.items[i].id;
     }
-    (*out)[tokens.count + 1] = eos == PITH__TOKEN_NONE ? (*out)[0] : eos;
+    (*out)[tokens.count + 1] = pith__document_end(job->tokenizer);
     *count = tokens.count + 1; /* predictions */
     return PITH_OK;
 }

@@ -5,7 +5,7 @@
  * points at the next item to be used, so that the end of a document is never a place. Everything in
  * a cache follows from a place and is made again when the place is another one than it was.
  */
-#include "train/train.h"
+#include "train/run.h"
 
 #include <math.h>
 #include <string.h>
@@ -36,26 +36,12 @@ typedef struct pith__stream_cache {
 
 /* ---- order of the documents --------------------------------------------------------------- */
 
-/* Fisher-Yates; modulo is biased by less than documents / 2^64. */
-static void shuffle(size_t *order, size_t count, uint64_t seed, size_t source, uint64_t epoch)
-{
-    const uint64_t key = pith__random(seed, STREAM_OF_ORDERS + source, epoch);
-    for (size_t i = 0; i < count; i++) {
-        order[i] = i;
-    }
-    for (size_t i = count; i > 1; i--) {
-        const size_t other = (size_t)(pith__random(key, STREAM_OF_ORDERS, i) % i);
-        const size_t swapped = order[i - 1];
-        order[i - 1] = order[other];
-        order[other] = swapped;
-    }
-}
-
 static void need_order(const pith__mixture *m, size_t source, uint64_t epoch)
 {
     pith__stream_cache *cache = &m->caches[source];
     if (!cache->has_order || cache->order_epoch != epoch) {
-        shuffle(cache->order, cache->order_capacity, m->seed, source, epoch);
+        const uint64_t key = pith__random(m->seed, STREAM_OF_ORDERS + source, epoch);
+        pith__shuffle(cache->order, cache->order_capacity, key, STREAM_OF_ORDERS);
         cache->has_order = true;
         cache->order_epoch = epoch;
     }
@@ -192,8 +178,7 @@ static pith_status use_item(const pith__mixture *m, size_t source, pith__stream_
         *target = item_at(m, source, place->token);
         return PITH_OK;
     }
-    const uint32_t eos = pith__tokenizer_eos(m->tokenizer);
-    *target = eos == PITH__TOKEN_NONE ? pith__tokenizer_bos(m->tokenizer) : eos;
+    *target = pith__document_end(m->tokenizer);
     next_document(m, source, place);
     return PITH_OK;
 }

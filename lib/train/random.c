@@ -8,7 +8,7 @@
  * without replacement from all 64-bit numbers, which nothing here comes near to noticing.
  * Not for secrets.
  */
-#include "train/mix.h"
+#include "base/mix.h"
 #include "train/train.h"
 
 static const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15); /* 2^64 over the golden ratio, odd */
@@ -23,4 +23,18 @@ uint64_t pith__random(uint64_t seed, uint64_t stream, uint64_t counter)
 double pith__random_unit(uint64_t seed, uint64_t stream, uint64_t counter)
 {
     return (double)(pith__random(seed, stream, counter) >> 11) * 0x1p-53;
+}
+
+/* Fisher-Yates; modulo is biased by less than count / 2^64. */
+void pith__shuffle(size_t *order, size_t count, uint64_t key, uint64_t stream)
+{
+    for (size_t i = 0; i < count; i++) {
+        order[i] = i;
+    }
+    for (size_t i = count; i > 1; i--) {
+        const size_t other = (size_t)(pith__random(key, stream, i) % i);
+        const size_t swapped = order[i - 1];
+        order[i - 1] = order[other];
+        order[other] = swapped;
+    }
 }

@@ -123,6 +123,9 @@ PITH_NODISCARD pith_status pith__vocabulary_open(const char *path, const pith_al
                                                  pith__vocabulary *out, pith_error *err);
 void pith__vocabulary_close(pith__vocabulary *vocabulary);
 
+/* What a document's last token predicts: EOS or, where none is named, BOS. */
+uint32_t pith__document_end(const pith__tokenizer *tokenizer);
+
 /* Writes a model with the vocabulary of `vocabulary`; `context` is what it was trained for. */
 PITH_NODISCARD pith_status pith__export_model(const char *path, const char *name,
                                               const pith__model_config *config,

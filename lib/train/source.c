@@ -3,8 +3,8 @@
  */
 #include "train/source.h"
 
-#include "train/mix.h"
-#include "train/train.h"
+#include "base/mix.h"
+#include "train/run.h"
 
 #include <string.h>
 
@@ -22,11 +22,7 @@
  */
 uint64_t pith__document_hash(const unsigned char *data, size_t size)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < size; i++) {
-        h = (h ^ data[i]) * UINT64_C(0x100000001b3);
-    }
-    return pith__mix64(h);
+    return pith__mix64(pith__fingerprint(PITH__FINGERPRINT_START, data, size));
 }
 
 /* The bytes of data[start, end) without the line break they end with. */

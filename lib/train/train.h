@@ -19,6 +19,9 @@ uint64_t pith__random(uint64_t seed, uint64_t stream, uint64_t counter);
 /* The same as a number in [0, 1). */
 double pith__random_unit(uint64_t seed, uint64_t stream, uint64_t counter);
 
+/* order (count): 0 .. count - 1 in an order that `key` and `stream` alone decide. */
+void pith__shuffle(size_t *order, size_t count, uint64_t key, uint64_t stream);
+
 /* ---- documents ------------------------------------------------------------------------- */
 
 /* Where a document ends: a line that holds nothing else. */
