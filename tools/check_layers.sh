@@ -13,12 +13,15 @@ allowed() { # folder -> folders it may include
     tensor) echo "tensor base pith" ;;
     model) echo "model tensor gguf base pith" ;;
     grad) echo "grad model tensor gguf base pith" ;;
-    train) echo "train grad score model tensor token gguf text base pith" ;;
+    generate) echo "generate token model tensor base pith" ;;
+    soft) echo "soft generate grad token model tensor gguf base pith" ;;
+    metric) echo "metric base pith" ;;
+    train) echo "train soft generate metric grad score model tensor token gguf text base pith" ;;
     score) echo "score model tensor base pith" ;;
     hard) echo "hard text base pith" ;;
     structure) echo "structure text base pith" ;;
     lingua) echo "lingua hard text base pith" ;;
-    api) echo "api train grad lingua structure hard score model tensor token gguf text base pith" ;;
+    api) echo "api train soft generate metric grad lingua structure hard score model tensor token gguf text base pith" ;;
     cli | examples) echo "cli pith" ;;
     esac
 }
@@ -29,6 +32,7 @@ owner() { # header of a library -> the folder that may include it
     unicode/*) echo text ;;
     pcre2*) echo token ;;
     zlib*) echo lingua ;;
+    libstemmer*) echo metric ;;
     mpi.h) echo train ;;
     sodium*) echo base ;;
     jansson*) echo "api train cli" ;;

@@ -18,8 +18,8 @@
  *     pith_model_free(model);
  *
  * The header is a ladder: version, errors, callbacks, model, context and
- * parameters, compressing, scoring, rendering, tokenizers, files, training,
- * benchmark.
+ * parameters, compressing, scoring, rendering, tokenizers, files, capsules,
+ * generating, probing, training, benchmark.
  * Read until you have what you need.
  *
  * Everywhere: text is bytes and a length, borrowed for the call and never
@@ -54,7 +54,7 @@ extern "C" {
  * ------------------------------------------------------------------------ */
 
 #define PITH_VERSION_MAJOR 0
-#define PITH_VERSION_MINOR 3
+#define PITH_VERSION_MINOR 4
 #define PITH_VERSION_PATCH 0
 
 /* Version of the library that runs, as "major.minor.patch"; static storage. */
@@ -543,6 +543,223 @@ PITH_API PITH_NODISCARD pith_status pith_inspect(const char *path, bool json, pi
                                                  void *user, pith_error *err);
 
 /* ---------------------------------------------------------------------------
+ * Capsules: what stands for a text in few virtual tokens
+ *
+ * A capsule is made for one model, with one adapter or none, and read by no other: it is bound to
+ * them by SHA-256.
+ * ------------------------------------------------------------------------ */
+
+typedef struct pith_capsule pith_capsule; /* owned by the caller, immutable, borrows nothing */
+
+/*
+ * Reads a capsule. Fails with E_IO, E_CORRUPT (no capsule, truncated, damaged; err->offset is a byte
+ * of the file where there is one), E_UNSUPPORTED (of a later version) or E_MEMORY.
+ */
+PITH_API PITH_NODISCARD pith_status pith_capsule_open(const char *path,
+                                                      const pith_allocator *allocator,
+                                                      pith_capsule **out, pith_error *err);
+
+/* The same from memory; `data` is not kept. */
+PITH_API PITH_NODISCARD pith_status pith_capsule_open_memory(const void *data, size_t size,
+                                                             const pith_allocator *allocator,
+                                                             pith_capsule **out, pith_error *err);
+PITH_API void pith_capsule_free(pith_capsule *capsule);
+
+typedef enum pith_capsule_type {
+    PITH_CAPSULE_F16 = 0,
+    PITH_CAPSULE_F32 = 1,
+    PITH_CAPSULE_INT8 = 2 /* with a scale for every row */
+} pith_capsule_type;
+
+/* Writes a GGUF file, which appears when it is complete. E_IO, E_RANGE or E_MEMORY. */
+PITH_API PITH_NODISCARD pith_status pith_capsule_save(const pith_capsule *capsule,
+                                                      pith_capsule_type type, const char *path,
+                                                      pith_error *err);
+
+typedef struct pith_capsule_info {
+    size_t struct_size;    /* sizeof of the library's struct: later versions may add members */
+    const char *method;    /* "cc", "gist" */
+    const char *kind;      /* "embeddings" or "kv" */
+    uint32_t slots;        /* virtual tokens */
+    uint32_t layers;       /* kv: of the model; else 0 */
+    uint32_t width;        /* numbers of a row */
+    uint64_t source_bytes; /* of the text it stands for */
+    uint64_t source_tokens;
+    const char *source_sha256;
+    const char *position_mode; /* "continue": what follows stands where it would after the text;
+                                  "compact": right after the slots */
+    uint32_t advance;          /* positions it takes */
+    bool bos;                  /* BOS precedes it in a prompt that begins with it */
+    const char *model_sha256;
+    const char *tokenizer_sha256;
+    const char *adapter_sha256; /* "": none */
+    const char *record;         /* how it was made: a JSON object */
+} pith_capsule_info;
+
+/* Cannot fail. Strings live as long as the capsule. */
+PITH_API pith_capsule_info pith_capsule_describe(const pith_capsule *capsule);
+
+/* Whether `model` may read it: PITH_OK, or E_MISMATCH with both hashes in the message. */
+PITH_API PITH_NODISCARD pith_status pith_capsule_check(const pith_capsule *capsule,
+                                                       const pith_model *model, pith_error *err);
+
+/*
+ * Makes a capsule of `text` by the parameter "method":
+ *
+ *     gist  one pass of a model that was trained to gist (recipe gist), "slots" copies of its token
+ *           (default: as many as were trained)
+ *     cc    a soft prompt of "slots" rows, trained for this text against continuations that the
+ *           model itself writes ("steps", "kl"); recipe cc has more to choose from
+ *
+ * Fails with E_ARGUMENT (another method, an empty text), E_UNSUPPORTED (a model that was not trained to
+ * gist), E_UTF8, E_CONTEXT, E_CANCELLED, E_MEMORY or E_BACKEND.
+ */
+PITH_API PITH_NODISCARD pith_status pith_encode(pith_ctx *ctx, const char *text, size_t size,
+                                                pith_capsule **out, pith_error *err);
+
+/* What a capsule saves a reader who would read its text first, and then `question` tokens. */
+typedef struct pith_savings {
+    size_t struct_size;
+    double flops_full;    /* reading text and question */
+    double flops_capsule; /* reading the question after the capsule */
+    double flops_cached;  /* reading the question after the text's cached keys and values */
+    uint64_t cache_full;  /* bytes of the text's keys and values in f16 */
+    uint64_t cache_capsule;
+    uint64_t stored_bytes; /* of the capsule's numbers in type */
+} pith_savings;
+
+PITH_API pith_savings pith_capsule_savings(const pith_capsule *capsule, const pith_model *model,
+                                           size_t question, pith_capsule_type type);
+
+/* ---------------------------------------------------------------------------
+ * Generating: what the model writes after a prompt of texts and capsules
+ * ------------------------------------------------------------------------ */
+
+/* A text, or a capsule in the place of one. */
+typedef struct pith_piece {
+    const char *text; /* UTF-8 of `size` bytes; not looked at if there is a capsule */
+    size_t size;
+    const pith_capsule *capsule; /* or NULL */
+} pith_piece;
+
+/*
+ * Contrastive conditioning (CC, section 5): the next token is also judged by how likely it is after
+ * `toward` and the prompt, as against `away` and the prompt. Weight and sharpness are omega and tau of
+ * the paper. A list of pieces that is empty is the prompt alone.
+ */
+typedef struct pith_attribute {
+    const pith_piece *toward;
+    size_t n_toward;
+    const pith_piece *away;
+    size_t n_away;
+    double omega;
+    double tau; /* above 0 */
+} pith_attribute;
+
+typedef struct pith_generated_token {
+    uint32_t id;
+    float logprob; /* ln p(id) under the model after the prompt; sampling and attributes apart */
+    const char
+        *text; /* what may be shown now: whole code points, nothing that may yet become a stop
+                         string; not NUL-terminated */
+    size_t size;
+} pith_generated_token;
+
+/* Called for every token as it is written. Return false to stop with E_CANCELLED. */
+typedef bool (*pith_token_fn)(void *user, const pith_generated_token *token);
+
+typedef struct pith_generation
+    pith_generation; /* owned by the caller, immutable, borrows nothing */
+
+/*
+ * Writes on from a prompt, by the parameters "max-tokens", "temperature", "top-k", "top-p", "min-p",
+ * "repetition-penalty", "repetition-window", "seed", "stop" and "ignore-eos". Pieces are tokenised
+ * each on its own. BOS comes first, if the model has one, unless a capsule does that was made to do
+ * without.
+ *
+ * Fails with E_ARGUMENT (nothing to write on from: an empty prompt without BOS, or one that ends with
+ * a capsule of keys and values), E_MISMATCH (a capsule of another model), E_UTF8, E_CONTEXT, E_CANCELLED,
+ * E_MEMORY or E_BACKEND.
+ */
+PITH_API PITH_NODISCARD pith_status pith_generate(pith_ctx *ctx, const pith_piece *prompt,
+                                                  size_t count, const pith_attribute *attributes,
+                                                  size_t n_attributes, pith_token_fn token,
+                                                  void *user, pith_generation **out,
+                                                  pith_error *err);
+PITH_API void pith_generation_free(pith_generation *generation);
+
+/* What was written; NUL-terminated. Special tokens have no text. */
+PITH_API const char *pith_generation_text(const pith_generation *generation, size_t *size);
+
+/* Tokens that were drawn; `text` of each is its own bytes, whole code points or not. */
+PITH_API const pith_generated_token *pith_generation_tokens(const pith_generation *generation,
+                                                            size_t *count);
+
+typedef struct pith_generation_stats {
+    size_t struct_size;
+    size_t prompt_tokens;    /* read, BOS included, slots of capsules too */
+    size_t prompt_positions; /* they stand for */
+    size_t tokens;           /* drawn */
+    const char *stop;        /* "length", "end", "stop" */
+    double prompt_seconds;
+    double generate_seconds;
+} pith_generation_stats;
+
+PITH_API pith_generation_stats pith_generation_describe(const pith_generation *generation);
+
+/*
+ * nats[i] receives -ln p of the pieces' tokens, as pith_score() has them, for `text` after `prompt`:
+ * what a model that has read the prompt thinks of an answer. Fails like pith_generate().
+ */
+PITH_API PITH_NODISCARD pith_status pith_score_after(pith_ctx *ctx, const pith_piece *prompt,
+                                                     size_t count, const char *text, size_t size,
+                                                     pith_scores **out, pith_error *err);
+
+/* ---------------------------------------------------------------------------
+ * Probing: what a capsule knows of its text
+ * ------------------------------------------------------------------------ */
+
+/* A token of the text, recalled after "Now repeat the text:" (CC, section 4.2). */
+typedef struct pith_recall {
+    size_t start; /* bytes [start, end) of the text */
+    size_t end;
+    float hard; /* its nats after the text itself, */
+    float soft; /* after the capsule, */
+    float none; /* and after neither */
+    float
+        score; /* (p_soft - p_none) / (p_hard - p_none) within [0, 1]; NaN: the text does not help */
+} pith_recall;
+
+typedef struct pith_recalls pith_recalls; /* owned by the caller, immutable, borrows nothing */
+
+/*
+ * `text` is what the capsule stands for (E_MISMATCH by its hash). trigger: NULL for "\nNow repeat the
+ * text:\n". The text is read twice: it may take a little less than half the context (E_CONTEXT).
+ */
+PITH_API PITH_NODISCARD pith_status pith_probe_recall(pith_ctx *ctx, const pith_capsule *capsule,
+                                                      const char *text, size_t size,
+                                                      const char *trigger, pith_recalls **out,
+                                                      pith_error *err);
+PITH_API void pith_recalls_free(pith_recalls *recalls);
+PITH_API const pith_recall *pith_recalls_tokens(const pith_recalls *recalls, size_t *count);
+
+/* Mean of the scores that are numbers; NaN if there is none. */
+PITH_API double pith_recalls_mean(const pith_recalls *recalls);
+
+/*
+ * Heat maps of scores over a text, dark blue (0, forgotten) to yellow (1); tokens without a score are plain. The
+ * HTML form is one self-contained page. Fails like pith_render_html().
+ */
+PITH_API PITH_NODISCARD pith_status pith_render_recall_ansi(const char *text, size_t size,
+                                                            const pith_recall *tokens, size_t count,
+                                                            bool color, pith_write_fn write,
+                                                            void *user, pith_error *err);
+PITH_API PITH_NODISCARD pith_status pith_render_recall_html(const char *text, size_t size,
+                                                            const pith_recall *tokens, size_t count,
+                                                            const char *title, pith_write_fn write,
+                                                            void *user, pith_error *err);
+
+/* ---------------------------------------------------------------------------
  * Training: text to tokenizers and models
  *
  * A training is one run of a recipe:
@@ -550,6 +767,9 @@ PITH_API PITH_NODISCARD pith_status pith_inspect(const char *path, bool json, pi
  *     tokenizer   a byte-level BPE vocabulary from text
  *     base        a language model from scratch, or from another one
  *     align       a model tuned to prompts and their completions
+ *     cc          a capsule of one text: a soft prompt trained for it
+ *     distill     an adapter that makes a model behave as if it had read a text
+ *     gist        a model, or an adapter, that puts instructions into a few key-values
  *     evaluate    no training: how well a model predicts text, source by source
  *
  * Each has parameters of its own, set by name from text like those of a

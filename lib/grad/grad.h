@@ -171,6 +171,7 @@ typedef enum pith__mask_rule {
     PITH__MASK_GIST,          /* causal; rows after the last gist see nothing before the first */
     PITH__MASK_GIST_NEGATIVE, /* causal; rows after the last gist see nothing up to it */
     PITH__MASK_DOCUMENTS,     /* causal within runs of equal documents[]: packing */
+    PITH__MASK_FIRST,         /* row i sees rows first[i] .. i: any of the above, packed */
     PITH__MASK_MATRIX         /* any */
 } pith__mask_rule;
 
@@ -183,13 +184,11 @@ typedef struct pith__mask {
     size_t gist_first;         /* row of the first gist token */
     size_t gist_last;          /* row of the last */
     const uint32_t *documents; /* (rows), or NULL */
+    const uint32_t *first;     /* (rows) first[i] <= i, or NULL */
     const uint8_t *matrix;     /* (rows, prefix + rows), not 0: seen; or NULL */
 } pith__mask;
 
 /* ---- a pass -------------------------------------------------------------------------------- */
-
-/* This row's embedding is given, not looked up. */
-#define PITH__NO_ID UINT32_MAX
 
 /* Keys (rotated) and values that stand before the rows in every layer. */
 typedef struct pith__prefix {

@@ -187,17 +187,40 @@ void pith__kv_truncate(pith__kv *kv, size_t length);
 /* Takes out tokens [start, end), cut to the length; what follows moves up, its rotation unchanged. */
 void pith__kv_remove(pith__kv *kv, size_t start, size_t end);
 
+/*
+ * Appends `count` tokens that were computed elsewhere: keys as they are before rotation, which is
+ * done here for `positions` (count), and values, both (layers, count, width). E_CONTEXT: more than
+ * the model's context, in number or in position; E_MEMORY. Unchanged after a failure.
+ */
+PITH_NODISCARD pith_status pith__kv_append(pith__kv *kv, const pith__model *model,
+                                           const float *keys, const float *values,
+                                           const uint32_t *positions, size_t count,
+                                           pith_error *err);
+
+/*
+ * The other way round: tokens [first, first + count), which lie within the length and were read at
+ * `positions`, as keys before rotation and values, both (layers, count, width). E_MEMORY.
+ */
+PITH_NODISCARD pith_status pith__kv_extract(const pith__kv *kv, const pith__model *model,
+                                            size_t first, size_t count, const uint32_t *positions,
+                                            float *keys, float *values, pith_error *err);
+
 /* ---- forward -------------------------------------------------------------------------- */
 
 /* No target: the row's prediction is not wanted. */
 #define PITH__NO_TARGET UINT32_MAX
 
+/* This row's embedding is given, not looked up. */
+#define PITH__NO_ID UINT32_MAX
+
 /* One sequence of a batch; sees itself (causally) and its cache, nothing else. */
 typedef struct pith__sequence {
-    const uint32_t *ids; /* (count) below the vocabulary */
+    const uint32_t *ids; /* (count) below the vocabulary, or PITH__NO_ID: from `embeddings` */
     size_t count;
-    size_t position; /* of ids[0]; with a cache usually its length */
-    pith__kv *kv;    /* NULL: nothing precedes, nothing is kept. Grows by `count` */
+    size_t position;           /* of ids[0]; with a cache usually its length */
+    pith__kv *kv;              /* NULL: nothing precedes, nothing is kept. Grows by `count` */
+    const float *embeddings;   /* (count, d), looked at where there is no id; may be NULL */
+    const uint32_t *positions; /* (count) instead of `position`, position + 1, ...; or NULL */
 } pith__sequence;
 
 /*
@@ -207,15 +230,16 @@ typedef struct pith__forward_outputs {
     const uint32_t *targets; /* (rows) id that follows, or PITH__NO_TARGET */
     float *nll;              /* (rows) -ln p(target); NaN where there is no target */
     float *hidden;           /* (rows, d) after the final norm */
-    float *logits;           /* (rows, vocabulary): for tests and generation, not for scoring */
+    float *logits;           /* (rows, vocabulary): for tests, not for scoring */
+    float *last_logits; /* (sequences, vocabulary) of each sequence's last row; none is empty */
 } pith__forward_outputs;
 
 /*
  * Runs the model. Rows = sum of the counts; a sequence, its cache included, may
  * be as long as the model's context.
  *
- * Fails with E_ARGUMENT (id or target outside the vocabulary), E_CONTEXT,
- * E_MEMORY, E_BACKEND, or E_CORRUPT if an NLL is not a number, which damaged
+ * Fails with E_ARGUMENT (id or target outside the vocabulary, an embedding that is missing),
+ * E_CONTEXT (also for a position), E_MEMORY, E_BACKEND, or E_CORRUPT if an NLL is not a number, which damaged
  * weights can cause. Caches are unchanged in length after a failure.
  */
 PITH_NODISCARD pith_status pith__model_forward(const pith__model *model,

@@ -116,6 +116,16 @@ uint32_t pith__tokenizer_eos(const pith__tokenizer *tokenizer);
 /* Whether the file wants BOS before every text; false when it does not say. */
 bool pith__tokenizer_adds_bos(const pith__tokenizer *tokenizer);
 
+/*
+ * SHA-256 of everything that decides which ids a text becomes and what they stand for: pattern,
+ * tokens with their kinds, merges or ranks, BOS and EOS. The same for equal vocabularies from
+ * different files. Hexadecimal.
+ */
+void pith__tokenizer_sha256(const pith__tokenizer *tokenizer, char out[PITH__SHA256_SIZE]);
+
+/* Id of the token that is spelled like this; PITH__TOKEN_NONE: there is none. */
+uint32_t pith__tokenizer_find(const pith__tokenizer *tokenizer, const char *bytes, size_t size);
+
 /* True for control and unknown tokens: those that plain text never becomes. */
 bool pith__tokenizer_is_special(const pith__tokenizer *tokenizer, uint32_t id);
 

@@ -9,6 +9,7 @@
 #define PITH_TRAIN_H
 
 #include "grad/grad.h"
+#include "soft/soft.h"
 #include "token/token.h"
 
 /* ---- random numbers ------------------------------------------------------------------ */
@@ -389,6 +390,162 @@ typedef struct pith__align_settings {
 
 PITH_NODISCARD pith_status pith__train_align(const pith__align_settings *settings,
                                              const pith_allocator *mem, pith_error *err);
+
+/* ---- distillation: one context into something smaller ----------------------------------- */
+
+/* What learns to stand for the context. */
+typedef enum pith__distill_into {
+    PITH__DISTILL_SOFT_PROMPT, /* m rows that are read like embeddings: CC */
+    PITH__DISTILL_LORA         /* an adapter: context distillation (Askell et al. 2021, Snell et al.
+                                  2022) */
+} pith__distill_into;
+
+/* Rows of a soft prompt before the first step. */
+typedef enum pith__soft_start {
+    PITH__SOFT_START_CHUNKS,    /* row i: mean of the embeddings of the i-th m-th of the context */
+    PITH__SOFT_START_VOCABULARY /* embeddings of random tokens, as CC's release */
+} pith__soft_start;
+
+/* Texts as ids, one after the other: number i is ids[starts[i] .. starts[i + 1]). */
+typedef struct pith__id_lists {
+    const uint32_t *ids;
+    const size_t *starts; /* (count + 1) */
+    size_t count;
+} pith__id_lists;
+
+typedef struct pith__distill_settings {
+    pith__run_settings run;   /* length: of the longest continuation. held_out_every, evaluate_bytes
+                                   are not looked at */
+    const pith__model *model; /* precision F32; frozen */
+    uint32_t bos;             /* before everything, for teacher and student; PITH__NO_ID: none */
+    const uint32_t *context;  /* (n_context) ids, without BOS */
+    size_t n_context;
+    pith__id_lists training; /* continuations */
+    pith__id_lists held_out; /* to judge by; may be empty */
+    pith__kl_direction direction;
+    bool
+        first_token; /* the prediction of a continuation's first token counts (not in the release) */
+    pith__distill_into into;
+    size_t slots; /* m, of a soft prompt */
+    pith__soft_start start;
+    pith__lora_settings lora;
+    const char *fingerprint; /* of data and model, for checkpoints; or NULL */
+} pith__distill_settings;
+
+/* Nats per token of held-out continuations: KL(teacher || student), whatever the direction learned. */
+typedef struct pith__distill_report {
+    double kl_none;  /* student without context */
+    double kl_start; /* before the first step */
+    double kl;       /* at the end */
+    uint64_t tokens; /* they were measured over */
+    double seconds;  /* of training */
+} pith__distill_report;
+
+/*
+ * Minimises E KL(p(.|context, x<t), p(.|learned, x<t)) over the continuations x (CC, equation 3; the
+ * released code has the reverse direction). The teacher reads [BOS] context x, the student
+ * [BOS] rows x, or [BOS] x with the adapter. What the teacher says is computed once, and kept as
+ * hidden states. The gradient of an update is averaged over its tokens. Events EVALUATION have
+ * source "held out" and the KL as loss.
+ *
+ * learned: empty on entry; tensor "soft_prompt" (slots, d), or the adapter's factors as
+ * pith__lora_layout(). Fails like pith__train_base(); E_CONTEXT if context and continuation do not fit.
+ */
+PITH_NODISCARD pith_status pith__distill(const pith__distill_settings *settings,
+                                         const pith_allocator *mem, pith__weights *learned,
+                                         pith__distill_report *report, pith_error *err);
+
+/*
+ * Continuations that the model itself writes after the context: `count` lists of `length` ids each,
+ * or fewer where it ends. (Snell et al. 2022; what needs no data.) Owned by the arena.
+ */
+PITH_NODISCARD pith_status pith__distill_imagine(const pith__model *model, unsigned threads,
+                                                 uint32_t bos, const uint32_t *context,
+                                                 size_t n_context, size_t count, size_t length,
+                                                 double temperature, uint64_t seed, uint32_t end,
+                                                 pith__arena *arena, pith__id_lists *out,
+                                                 pith_error *err);
+
+/* Recipes cc and distill: the same from files. */
+typedef struct pith__condense_settings {
+    pith__distill_settings
+        distill;       /* model, bos, ids, run.schedule.total and fingerprint are filled
+                                       in */
+    const char *model; /* path; NULL: the model in `data` */
+    const void *data;  /* (data_size) a GGUF file in memory, if there is no path */
+    size_t data_size;
+    const char *context; /* path of a text */
+    const char *text;    /* (text_size) the context itself, if there is no path */
+    size_t text_size;
+    const pith__train_source *sources; /* documents to take continuations from; none: imagined */
+    size_t n_sources;
+    size_t
+        continuations;  /* so many to learn from; a tenth of it besides, at least 8, is held out */
+    double temperature; /* of imagined ones */
+    bool no_bos;
+    const char *output; /* path of the capsule, or of the adapter; NULL: see `capsule` */
+    const char *name;   /* general.name of an adapter */
+    pith__capsule_type type;
+} pith__condense_settings;
+
+/*
+ * *capsule, unless NULL, receives the capsule of a soft prompt. The capsule's record has method, KL
+ * direction, start, steps, rate, seed, continuations and where they are from, and the report. Fails
+ * like pith__distill() and pith__source_open().
+ */
+PITH_NODISCARD pith_status pith__train_condense(const pith__condense_settings *settings,
+                                                const pith_allocator *mem, pith__capsule **capsule,
+                                                pith__distill_report *report, pith_error *err);
+
+/* ---- GIST ---------------------------------------------------------------------------------- */
+
+/* How one condition did on one split. */
+typedef struct pith__gist_score {
+    pith__gist_condition condition;
+    char split[64]; /* "seen": held out of the training files; else the name of a test file */
+    uint64_t triples;
+    uint64_t tokens; /* of the outputs, end included */
+    double nats;     /* summed over them */
+    double rouge_l;  /* mean F of rougeLsum with stemmer, of greedy outputs; NaN: not generated */
+    double exact;    /* share of outputs that are the reference, blanks at the ends apart */
+} pith__gist_score;
+
+typedef struct pith__gist_settings {
+    pith__run_settings run; /* as of recipe align */
+    const char *const
+        *triples; /* (n_triples) paths of JSONL files with instruction, input, output */
+    size_t n_triples;
+    const char *const *tests; /* (n_tests) paths of such files that are only judged by */
+    size_t n_tests;
+    double epochs;
+    const char *model; /* path of the GGUF model to tune; NULL is E_ARGUMENT */
+    const char *token; /* name of the gist token: taken if the vocabulary has it, else added */
+    uint32_t slots;    /* k copies */
+    const pith__gist_condition *conditions; /* (n_conditions) one training each, in this order, from
+                                               the same start; results are those of the first */
+    size_t n_conditions;
+    size_t generate;          /* triples of every split whose output is generated; 0: none */
+    size_t max_tokens;        /* of a generated output */
+    pith__lora_settings lora; /* the gist token's row learns in any case */
+    const char *name;
+    const char *output;  /* path of the model, or NULL */
+    const char *adapter; /* path of the adapter with the row, or NULL; needs lora.rank > 0 */
+    pith__weight_type type;
+} pith__gist_settings;
+
+/*
+ * Instruction tuning under a mask (Mu, Li & Goodman 2023): [BOS] "Instruction: {instruction}\n", k
+ * gist tokens, "\nInput: {input}\nOutput:" (without the input's line if there is none), " {output}"
+ * and EOS; cross-entropy of output and EOS. Rows after the gist tokens see nothing before
+ * them, BOS included. The token's row starts as the mean of all rows. Triples
+ * that are too long for run.length lose the end of their input. The rest is as in pith__train_align().
+ *
+ * scores: (n_conditions * (n_tests + 1)), condition by condition; how they stand at the end. A run of
+ * several conditions has a checkpoint for each, CHECKPOINT.N from the second on.
+ */
+PITH_NODISCARD pith_status pith__train_gist(const pith__gist_settings *settings,
+                                            const pith_allocator *mem, pith__gist_score *scores,
+                                            pith_error *err);
 
 /*
  * Reads the held-out documents of every source with a model (in F32), each by itself: BOS, its

@@ -91,14 +91,14 @@ class Wheel(unittest.TestCase):
     def test_with_the_library(self):
         library = self.folder / "python" / "pith" / "_lib"
         library.mkdir()
-        shutil.copy(self.library, library / "libpith.so.0.3")
+        shutil.copy(self.library, library / "libpith.so.0.4")
         wheel = self.build_and_install()
         self.assertRegex(wheel.name, r"^pith-0\.3\.\d+-py3-none-linux_\w+\.whl$")
         names = zipfile.ZipFile(wheel).namelist()
-        self.assertIn("pith/_lib/libpith.so.0.3", names)
+        self.assertIn("pith/_lib/libpith.so.0.4", names)
         self.assertIn("pith/py.typed", names)
         loaded = Path(self.use())
-        self.assertEqual(loaded, self.folder / "target" / "pith" / "_lib" / "libpith.so.0.3")
+        self.assertEqual(loaded, self.folder / "target" / "pith" / "_lib" / "libpith.so.0.4")
 
     def test_without_the_library(self):
         wheel = self.build_and_install()
@@ -106,8 +106,8 @@ class Wheel(unittest.TestCase):
         self.assertEqual(self.use(PITH_LIBRARY=self.library), self.library)
         folder = self.folder / "system"
         folder.mkdir()
-        shutil.copy(self.library, folder / "libpith.so.0.3")
-        self.assertEqual(self.use(LD_LIBRARY_PATH=str(folder)), "libpith.so.0.3")
+        shutil.copy(self.library, folder / "libpith.so.0.4")
+        self.assertEqual(self.use(LD_LIBRARY_PATH=str(folder)), "libpith.so.0.4")
 
     def test_a_missing_library_is_named(self):
         wheel = self.build_and_install()

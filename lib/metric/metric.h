@@ -1,0 +1,47 @@
+/*
+ * metric.h: how near a text comes to another one: ROUGE (Lin 2004), F1 and exact match of answers
+ * (SQuAD, Rajpurkar et al. 2016), BLEU (Papineni et al. 2002). Texts are UTF-8 of a size; results are
+ * shares from 0 to 1.
+ */
+#ifndef PITH_METRIC_H
+#define PITH_METRIC_H
+
+#include "base/base.h"
+
+typedef struct pith__text_pair {
+    const char *candidate;
+    size_t candidate_size;
+    const char *reference;
+    size_t reference_size;
+} pith__text_pair;
+
+typedef struct pith__rouge {
+    double precision;
+    double recall;
+    double f;
+} pith__rouge;
+
+/*
+ * Words as Google's rouge_score cuts them: lower case, runs of ASCII letters and digits; with `stem`,
+ * words above three letters by Porter's stemmer. Two empty texts score 0.
+ */
+PITH_NODISCARD pith_status pith__rouge_n(const pith__text_pair *pair, unsigned n, bool stem,
+                                         const pith_allocator *mem, pith__rouge *out,
+                                         pith_error *err);
+PITH_NODISCARD pith_status pith__rouge_l(const pith__text_pair *pair, bool stem,
+                                         const pith_allocator *mem, pith__rouge *out,
+                                         pith_error *err);
+
+/* Of lines: the union of the longest common subsequences (rougeLsum). */
+PITH_NODISCARD pith_status pith__rouge_lsum(const pith__text_pair *pair, bool stem,
+                                            const pith_allocator *mem, pith__rouge *out,
+                                            pith_error *err);
+
+/* After SQuAD's normalisation: lower case, no punctuation, no a, an, the, single blanks. */
+PITH_NODISCARD pith_status pith__answer_f1(const pith__text_pair *pair, const pith_allocator *mem,
+                                           double *out, pith_error *err);
+PITH_NODISCARD pith_status pith__answer_exact(const pith__text_pair *pair,
+                                              const pith_allocator *mem, bool *out,
+                                              pith_error *err);
+
+#endif /* PITH_METRIC_H */
