@@ -33,8 +33,8 @@ void pith__reader_deinit(pith__reader *reader); /* accepts an all-zero reader */
 
 /*
  * Reads `count` ids. nats (count, or NULL) receives -ln p(ids[i] | everything before it), NaN where
- * nothing is expected yet. Long inputs go through the model in pieces. Fails like
- * pith__model_forward(); the reader is then as it was.
+ * nothing is expected yet. Long inputs go through the model in pieces of at most 512 rows. Fails
+ * like pith__model_forward(); the reader is then as it was.
  */
 PITH_NODISCARD pith_status pith__reader_ids(pith__reader *reader, const uint32_t *ids, size_t count,
                                             float *nats, pith_error *err);
@@ -46,6 +46,8 @@ PITH_NODISCARD pith_status pith__reader_embeddings(pith__reader *reader, const f
 /*
  * Puts `count` slots into the cache: keys before rotation and values (layers, count, kv width), at
  * the reader's position plus offsets[i]. What is read next stands `advance` after the position.
+ * E_CONTEXT: more than the model's context, in number or in position; E_MEMORY. The reader is then as
+ * it was.
  */
 PITH_NODISCARD pith_status pith__reader_slots(pith__reader *reader, const float *keys,
                                               const float *values, const uint32_t *offsets,
@@ -62,7 +64,7 @@ typedef struct pith__reader_mark {
 
 pith__reader_mark pith__reader_save(const pith__reader *reader);
 
-/* Back to a mark of this reader; the logits are gone until something is read. */
+/* Back to an earlier mark of this reader; the logits are gone until something is read. */
 void pith__reader_restore(pith__reader *reader, pith__reader_mark mark);
 
 /* ---- contrast (contrast.c) ------------------------------------------------------------------ */
@@ -86,6 +88,13 @@ typedef struct pith__contrast {
  */
 void pith__contrast_mix(const float *logits, const pith__contrast *attributes, size_t n_attributes,
                         size_t vocabulary, double *out);
+
+/* What the attributes add, added to scores (vocabulary): pith__contrast_mix() less its first term. */
+void pith__contrast_add(const pith__contrast *attributes, size_t n_attributes, size_t vocabulary,
+                        double *scores);
+
+/* ln sum_v exp(logits[v]): what turns logits into log-probabilities. NaN if one of them is. */
+double pith__log_sum_exp(const float *logits, size_t vocabulary);
 
 /* out[v] = ln p(v) of logits (vocabulary). */
 void pith__log_softmax(const float *logits, size_t vocabulary, double *out);
@@ -112,7 +121,8 @@ PITH_NODISCARD pith_status pith__sampling_check(const pith__sampling *sampling, 
 /*
  * Draws the token number `counter` of a text from `scores` (vocabulary: log-probabilities or logits,
  * changed by the call). The number drawn depends on seed and counter alone, ties go to the smaller
- * id. history: ids the penalty looks at. E_MEMORY; E_CORRUPT: no score is a number.
+ * id. A score of -INFINITY or NaN is never drawn. history: ids the penalty looks at, each once, those
+ * outside the vocabulary not at all. E_MEMORY; E_CORRUPT: no score is a number that can be drawn.
  */
 PITH_NODISCARD pith_status pith__sample_token(const pith__sampling *sampling, double *scores,
                                               size_t vocabulary, const uint32_t *history,
@@ -152,7 +162,7 @@ typedef struct pith__generate_settings {
     size_t max_tokens;
     const char *const *stops; /* (n_stops) strings; none of them is part of the text */
     size_t n_stops;
-    bool ignore_end;         /* go on after EOS, which is not written */
+    bool ignore_end;         /* EOS is never drawn: the text goes on as if it did not exist */
     const uint32_t *history; /* (n_history) ids of the prompt, for the penalty */
     size_t n_history;
     pith__written_fn written;
@@ -160,9 +170,16 @@ typedef struct pith__generate_settings {
 } pith__generate_settings;
 
 /*
- * Writes on from `reader`, which expects something. Readers of the pairs read every token too.
- * *count: tokens written, EOS and what made up a stop string included. Ill-formed UTF-8 is passed
- * on as it is. Fails with E_ARGUMENT, E_CANCELLED, or like pith__model_forward().
+ * Writes on from `reader`, which expects something. Readers of the pairs read every token too: all
+ * stand after the last token that was written, ready to go on, unless it is EOS, ended a stop
+ * string, or found a context full, which is no error. Penalty and attributes change logits:
+ * scores are logits plus what pith__contrast_add() adds, then pith__sample_token().
+ *
+ * *count: tokens written, EOS and what made up a stop string included; also after a failure. A stop
+ * string counts from the byte that completes the first of them, wherever tokens begin. Control tokens
+ * have no text. Ill-formed UTF-8 is passed on as it is. Fails with E_ARGUMENT (a reader that expects
+ * nothing or has another vocabulary, an empty stop string, a setting out of its bounds), E_CANCELLED,
+ * E_CORRUPT (the model's prediction is not a number), or like pith__model_forward().
  */
 PITH_NODISCARD pith_status pith__generate(pith__reader *reader, const pith__stream_pair *pairs,
                                           size_t n_pairs, const pith__tokenizer *tokenizer,

@@ -12,6 +12,9 @@
 #include <math.h>
 #include <string.h>
 
+/* Multiply-adds of a pass from which threads inside it pay: about 0.2 s of one core. */
+#define WORK_FOR_THREADS 1e10
+
 /* Everything one call works on. Shapes in rows = tokens of the whole batch. */
 typedef struct pass {
     const pith__model *model;
@@ -52,22 +55,49 @@ static size_t past_of(const pith__sequence *sequence)
     return sequence->kv == NULL ? 0 : sequence->kv->length;
 }
 
+static uint32_t id_of(const pith__sequence *sequence, size_t index)
+{
+    return sequence->ids == NULL ? PITH__NO_ID : sequence->ids[index];
+}
+
+static size_t position_of(const pith__sequence *sequence, size_t index)
+{
+    return sequence->positions == NULL ? sequence->position + index : sequence->positions[index];
+}
+
+static pith_status check_sequence(const pass *p, const pith__sequence *sequence)
+{
+    const pith__model_config *c = &p->model->config;
+    if (sequence->count + past_of(sequence) > c->context) {
+        return pith__fail(p->err, PITH_E_CONTEXT, "%zu tokens, the model's context is %u",
+                          sequence->count + past_of(sequence), c->context);
+    }
+    for (size_t i = 0; i < sequence->count; i++) {
+        const uint32_t id = id_of(sequence, i);
+        if (id == PITH__NO_ID && sequence->embeddings == NULL) {
+            return pith__fail(p->err, PITH_E_ARGUMENT, "row %zu has neither id nor embedding", i);
+        }
+        if (id != PITH__NO_ID && id >= c->vocabulary) {
+            return pith__fail(p->err, PITH_E_ARGUMENT, "token id %u, the vocabulary has %u", id,
+                              c->vocabulary);
+        }
+        if (position_of(sequence, i) >= c->context) {
+            return pith__fail(p->err, PITH_E_CONTEXT, "position %zu, the model's context is %u",
+                              position_of(sequence, i), c->context);
+        }
+    }
+    return PITH_OK;
+}
+
 static pith_status check(pass *p, const pith__forward_outputs *outputs)
 {
     const pith__model_config *c = &p->model->config;
     for (size_t s = 0; s < p->n_sequences; s++) {
-        const pith__sequence *sequence = &p->sequences[s];
-        if (sequence->count + past_of(sequence) > c->context) {
-            return pith__fail(p->err, PITH_E_CONTEXT, "%zu tokens, the model's context is %u",
-                              sequence->count + past_of(sequence), c->context);
+        if (outputs->last_logits != NULL && p->sequences[s].count == 0) {
+            return pith__fail(p->err, PITH_E_ARGUMENT, "sequence %zu has no last row", s);
         }
-        for (size_t i = 0; i < sequence->count; i++) {
-            if (sequence->ids[i] >= c->vocabulary) {
-                return pith__fail(p->err, PITH_E_ARGUMENT, "token id %u, the vocabulary has %u",
-                                  sequence->ids[i], c->vocabulary);
-            }
-        }
-        p->rows += sequence->count;
+        PITH__TRY(check_sequence(p, &p->sequences[s]));
+        p->rows += p->sequences[s].count;
     }
     for (size_t r = 0; outputs->nll != NULL && r < p->rows; r++) {
         if (outputs->targets[r] != PITH__NO_TARGET && outputs->targets[r] >= c->vocabulary) {
@@ -116,10 +146,17 @@ static pith_status allocate(pass *p)
 
 static pith_status embed(pass *p)
 {
+    const size_t width = p->model->config.width;
     float *out = p->h;
     for (size_t s = 0; s < p->n_sequences; s++) {
-        for (size_t i = 0; i < p->sequences[s].count; i++, out += p->model->config.width) {
-            PITH__TRY(pith__model_embedding(p->model, p->sequences[s].ids[i], out, p->err));
+        const pith__sequence *sequence = &p->sequences[s];
+        for (size_t i = 0; i < sequence->count; i++, out += width) {
+            const uint32_t id = id_of(sequence, i);
+            if (id == PITH__NO_ID) {
+                memcpy(out, sequence->embeddings + i * width, width * sizeof *out);
+            } else {
+                PITH__TRY(pith__model_embedding(p->model, id, out, p->err));
+            }
         }
     }
     return PITH_OK;
@@ -132,7 +169,7 @@ static pith_status rope_tables(pass *p)
     size_t row = 0;
     for (size_t s = 0; s < p->n_sequences; s++) {
         for (size_t t = 0; t < p->sequences[s].count; t++) {
-            positions[row++] = (uint32_t)(p->sequences[s].position + t);
+            positions[row++] = (uint32_t)position_of(&p->sequences[s], t);
         }
     }
     return pith__model_rope(p->model, p->ctx->arena, positions, p->rows, p->cos, p->sin, p->err);
@@ -261,10 +298,35 @@ static pith_status write_nll(pass *p, const pith__forward_outputs *outputs)
     return PITH_OK;
 }
 
+/*
+ * The head over one row. A product of another shape may add in another order, so whoever wants a
+ * row's logits gets them here: they are the same bits whatever else the pass computes.
+ */
+static pith_status write_row(pass *p, size_t row, float *logits)
+{
+    const size_t width = p->model->config.width;
+    const pith__rows in = prepare(p, p->normed + row * width, 1, width);
+    return linear(p, &p->model->head, &in, logits);
+}
+
+static pith_status write_logits(pass *p, const pith__forward_outputs *outputs)
+{
+    const size_t vocabulary = p->model->config.vocabulary;
+    for (size_t r = 0; outputs->logits != NULL && r < p->rows; r++) {
+        PITH__TRY(write_row(p, r, outputs->logits + r * vocabulary));
+    }
+    for (size_t s = 0, end = 0; outputs->last_logits != NULL && s < p->n_sequences; s++) {
+        end += p->sequences[s].count;
+        PITH__TRY(write_row(p, end - 1, outputs->last_logits + s * vocabulary));
+    }
+    return PITH_OK;
+}
+
 static pith_status write_outputs(pass *p, const pith__forward_outputs *outputs)
 {
     const pith__model_config *c = &p->model->config;
-    if (outputs->nll == NULL && outputs->hidden == NULL && outputs->logits == NULL) {
+    if (outputs->nll == NULL && outputs->hidden == NULL && outputs->logits == NULL &&
+        outputs->last_logits == NULL) {
         return PITH_OK;
     }
     p->model->ops->rms_norm(p->ctx, p->h, p->model->output_norm, p->rows, c->width, c->norm_eps,
@@ -272,10 +334,7 @@ static pith_status write_outputs(pass *p, const pith__forward_outputs *outputs)
     if (outputs->hidden != NULL) {
         memcpy(outputs->hidden, p->normed, p->rows * c->width * sizeof(float));
     }
-    if (outputs->logits != NULL) {
-        const pith__rows in = prepare(p, p->normed, p->rows, c->width);
-        PITH__TRY(linear(p, &p->model->head, &in, outputs->logits));
-    }
+    PITH__TRY(write_logits(p, outputs));
     return outputs->nll == NULL ? PITH_OK : write_nll(p, outputs);
 }
 
@@ -315,4 +374,10 @@ pith_status pith__model_forward(const pith__model *model, const pith__tensor_ctx
         }
     }
     return status;
+}
+
+unsigned pith__model_threads(const pith__model *model, size_t rows, unsigned threads)
+{
+    const bool pays = (double)model->parameters * (double)rows >= WORK_FOR_THREADS;
+    return pays && threads > 1 ? threads : 1;
 }

@@ -82,3 +82,96 @@ float *pith__kv_values(const pith__kv *kv, size_t layer)
 {
     return kv->v + layer * kv->capacity * kv->width;
 }
+
+/* ---- tokens that come from elsewhere ---------------------------------------------------------- */
+
+typedef void (*rotate_fn)(const pith__tensor_ctx *ctx, float *x, size_t rows, size_t heads,
+                          size_t head_dim, size_t pairs, const float *cos, const float *sin);
+
+/* The angles of `count` positions. Released with the arena. */
+typedef struct angles {
+    pith__arena arena;
+    float *cos; /* (count, rope_pairs) */
+    float *sin;
+} angles;
+
+static pith_status angles_of(const pith__model *model, const pith_allocator *mem,
+                             const uint32_t *positions, size_t count, angles *out, pith_error *err)
+{
+    const size_t bytes = model->config.rope_pairs * sizeof(float);
+    pith__arena_init(&out->arena, mem);
+    pith_status status = pith__arena_alloc(&out->arena, count, bytes, &out->cos, err);
+    if (status == PITH_OK) {
+        status = pith__arena_alloc(&out->arena, count, bytes, &out->sin, err);
+    }
+    if (status == PITH_OK) {
+        status = pith__model_rope(model, &out->arena, positions, count, out->cos, out->sin, err);
+    }
+    if (status != PITH_OK) {
+        pith__arena_deinit(&out->arena);
+    }
+    return status;
+}
+
+/* Turns keys (count, width) by the angles, forth or back. */
+static void turn(const pith__model *model, angles *by, rotate_fn rotate, size_t count, float *keys)
+{
+    const pith__model_config *c = &model->config;
+    const pith__tensor_ctx one = {1, &by->arena};
+    rotate(&one, keys, count, c->kv_heads, c->head_dim, c->rope_pairs, by->cos, by->sin);
+}
+
+pith_status pith__kv_append(pith__kv *kv, const pith__model *model, const float *keys,
+                            const float *values, const uint32_t *positions, size_t count,
+                            pith_error *err)
+{
+    const uint32_t context = model->config.context;
+    if (count > context || kv->length > context - count) {
+        return pith__fail(err, PITH_E_CONTEXT, "%zu tokens and %zu more, the model's context is %u",
+                          kv->length, count, context);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (positions[i] >= context) {
+            return pith__fail(err, PITH_E_CONTEXT, "position %u, the model's context is %u",
+                              positions[i], context);
+        }
+    }
+    if (count == 0) {
+        return PITH_OK;
+    }
+    angles by;
+    PITH__TRY(pith__kv_reserve(kv, count, err));
+    PITH__TRY(angles_of(model, &kv->mem, positions, count, &by, err));
+    const size_t first = kv->length * kv->width;
+    const size_t size = count * kv->width;
+    for (size_t layer = 0; layer < kv->layers; layer++) {
+        float *k = pith__kv_keys(kv, layer) + first;
+        memcpy(k, keys + layer * size, size * sizeof *k);
+        turn(model, &by, model->ops->rope, count, k);
+        memcpy(pith__kv_values(kv, layer) + first, values + layer * size, size * sizeof *k);
+    }
+    kv->length += count;
+    pith__arena_deinit(&by.arena);
+    return PITH_OK;
+}
+
+pith_status pith__kv_extract(const pith__kv *kv, const pith__model *model, size_t first,
+                             size_t count, const uint32_t *positions, float *keys, float *values,
+                             pith_error *err)
+{
+    if (count == 0) {
+        return PITH_OK;
+    }
+    angles by;
+    PITH__TRY(angles_of(model, &kv->mem, positions, count, &by, err));
+    const size_t at = first * kv->width;
+    const size_t size = count * kv->width;
+    for (size_t layer = 0; layer < kv->layers; layer++) {
+        float *k = keys + layer * size;
+        memcpy(k, pith__kv_keys(kv, layer) + at, size * sizeof *k);
+        turn(model, &by, model->ops->rope_back, count, k);
+        memcpy(values + layer * size, pith__kv_values(kv, layer) + at, size * sizeof *k);
+    }
+    pith__arena_deinit(&by.arena);
+    return PITH_OK;
+}

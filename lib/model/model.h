@@ -215,7 +215,8 @@ PITH_NODISCARD pith_status pith__kv_extract(const pith__kv *kv, const pith__mode
 
 /* One sequence of a batch; sees itself (causally) and its cache, nothing else. */
 typedef struct pith__sequence {
-    const uint32_t *ids; /* (count) below the vocabulary, or PITH__NO_ID: from `embeddings` */
+    const uint32_t *ids; /* (count) below the vocabulary, or PITH__NO_ID: from `embeddings`; NULL:
+                            all are */
     size_t count;
     size_t position;           /* of ids[0]; with a cache usually its length */
     pith__kv *kv;              /* NULL: nothing precedes, nothing is kept. Grows by `count` */
@@ -230,22 +231,26 @@ typedef struct pith__forward_outputs {
     const uint32_t *targets; /* (rows) id that follows, or PITH__NO_TARGET */
     float *nll;              /* (rows) -ln p(target); NaN where there is no target */
     float *hidden;           /* (rows, d) after the final norm */
-    float *logits;           /* (rows, vocabulary): for tests, not for scoring */
-    float *last_logits; /* (sequences, vocabulary) of each sequence's last row; none is empty */
+    float *logits;           /* (rows, vocabulary) row by row: for tests, not for scoring */
+    float *last_logits; /* (sequences, vocabulary) of each sequence's last row, the same bits as in
+                           `logits`; no sequence is empty */
 } pith__forward_outputs;
 
 /*
  * Runs the model. Rows = sum of the counts; a sequence, its cache included, may
  * be as long as the model's context.
  *
- * Fails with E_ARGUMENT (id or target outside the vocabulary, an embedding that is missing),
- * E_CONTEXT (also for a position), E_MEMORY, E_BACKEND, or E_CORRUPT if an NLL is not a number, which damaged
- * weights can cause. Caches are unchanged in length after a failure.
+ * Fails with E_ARGUMENT (id or target outside the vocabulary, an embedding or a last row that is
+ * missing), E_CONTEXT (also for a position), E_MEMORY, E_BACKEND, or E_CORRUPT if an NLL is not a
+ * number, which damaged weights can cause. Caches are unchanged in length after a failure.
  */
 PITH_NODISCARD pith_status pith__model_forward(const pith__model *model,
                                                const pith__tensor_ctx *ctx,
                                                const pith__sequence *sequences, size_t n_sequences,
                                                const pith__forward_outputs *outputs,
                                                pith_error *err);
+
+/* Threads that are worth it inside a pass over `rows` tokens: 1 .. `threads`. */
+unsigned pith__model_threads(const pith__model *model, size_t rows, unsigned threads);
 
 #endif /* PITH_MODEL_H */

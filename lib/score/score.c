@@ -9,8 +9,6 @@
  */
 #include "score/score.h"
 
-#include "score/score_internal.h"
-
 #include <math.h>
 #include <stdatomic.h>
 
@@ -187,7 +185,7 @@ static pith_status run_plan(plan *p, const pith__tensor_ctx *ctx, pith_error *er
 {
     const unsigned threads = ctx->threads == 0 ? 1 : ctx->threads;
     const unsigned inside =
-        p->n_passes == 1 ? pith__score_threads(p->model, p->most_rows, threads) : 1;
+        p->n_passes == 1 ? pith__model_threads(p->model, p->most_rows, threads) : 1;
     p->n_workers = threads < p->n_passes ? threads : (unsigned)p->n_passes;
     PITH__TRY(
         pith__arena_alloc_zero(ctx->arena, p->n_workers, sizeof *p->workers, &p->workers, err));

@@ -3,8 +3,6 @@
  */
 #include "score/score.h"
 
-#include "score/score_internal.h"
-
 void pith__stream_init(pith__stream *stream, const pith__model *model, unsigned threads,
                        const pith_allocator *mem)
 {
@@ -22,7 +20,7 @@ void pith__stream_deinit(pith__stream *stream)
 pith_status pith__stream_extend(pith__stream *stream, const uint32_t *ids, const uint32_t *targets,
                                 size_t count, float *nats, pith_error *err)
 {
-    const pith__tensor_ctx tensor = {pith__score_threads(stream->model, count, stream->threads),
+    const pith__tensor_ctx tensor = {pith__model_threads(stream->model, count, stream->threads),
                                      &stream->scratch};
     const pith__sequence sequence = {
         .ids = ids, .count = count, .position = stream->kv.length, .kv = &stream->kv};

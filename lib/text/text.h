@@ -37,6 +37,9 @@ size_t pith__utf8_decode_before(const char *text, size_t size, size_t offset, ui
 /* False if `offset` lies inside a well-formed character; true at 0 and from `size` on. */
 bool pith__utf8_is_boundary(const char *text, size_t size, size_t offset);
 
+/* Bytes at the end, 0 to 3, that begin a character which more bytes could complete. */
+size_t pith__utf8_unfinished(const char *text, size_t size);
+
 /* ---- segmentation ------------------------------------------------------------ */
 
 /* Where grapheme clusters ("user-perceived characters") begin: one bit per byte. */
@@ -116,6 +119,13 @@ PITH_NODISCARD pith_status pith__text_terms(const char *text, size_t size,
                                             const pith_allocator *mem, pith__terms *out,
                                             pith_error *err);
 void pith__terms_deinit(pith__terms *terms, const pith_allocator *mem);
+
+/*
+ * Appends the text in lower case: Unicode's full mapping, of no particular language. An ill-formed
+ * byte becomes U+FFFD. E_MEMORY, E_RANGE for 2 GiB, E_BACKEND if ICU fails.
+ */
+PITH_NODISCARD pith_status pith__text_lower(const char *text, size_t size, pith__buf *out,
+                                            pith_error *err);
 
 /* What is in a piece of text, to be combined with |. */
 enum {

@@ -110,6 +110,18 @@ bool pith__utf8_is_boundary(const char *text, size_t size, size_t offset)
     return true;
 }
 
+size_t pith__utf8_unfinished(const char *text, size_t size)
+{
+    for (size_t back = 1; back <= 3 && back <= size; back++) {
+        const unsigned char *bytes = (const unsigned char *)text + size - back;
+        if ((bytes[0] & 0xc0U) != 0x80) {
+            const bool fits = back < 2 || is_second(bytes[0], bytes[1]);
+            return fits && announced_length(bytes[0]) > back ? back : 0;
+        }
+    }
+    return 0;
+}
+
 bool pith__utf8_check(const char *text, size_t size, size_t *bad_offset)
 {
     size_t at = 0;

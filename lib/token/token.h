@@ -123,7 +123,10 @@ bool pith__tokenizer_adds_bos(const pith__tokenizer *tokenizer);
  */
 void pith__tokenizer_sha256(const pith__tokenizer *tokenizer, char out[PITH__SHA256_SIZE]);
 
-/* Id of the token that is spelled like this; PITH__TOKEN_NONE: there is none. */
+/*
+ * Id of the token that is spelled like this, a control or user-defined one before a piece of text,
+ * the smallest id of several; PITH__TOKEN_NONE: there is none.
+ */
 uint32_t pith__tokenizer_find(const pith__tokenizer *tokenizer, const char *bytes, size_t size);
 
 /* True for control and unknown tokens: those that plain text never becomes. */

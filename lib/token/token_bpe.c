@@ -69,6 +69,12 @@ void pith__merges_add(pith__merges *merges, pith__merge merge)
     }
 }
 
+const pith__merge *pith__merges_find(const pith__merges *merges, uint32_t left, uint32_t right)
+{
+    const pith__merge *slot = merges->count == 0 ? NULL : find_slot(merges, left, right);
+    return slot == NULL || slot->left == PITH__TOKEN_NONE ? NULL : slot;
+}
+
 /* Looks up what the pair of `node` and a node of token `right` becomes. */
 static void set_pair(const pith__merges *merges, pith__bpe_node *node, uint32_t right)
 {

@@ -7,6 +7,7 @@
  *     token_bpe.c       piece -> tokens
  *     token_gguf.c      a tokenizer from a GGUF file
  *     token_ranks.c     a tokenizer from a tiktoken rank file
+ *     token_hash.c      a tokenizer's SHA-256
  *     tokenizer.c       a text through all of them
  */
 #ifndef PITH_TOKEN_INTERNAL_H
@@ -172,6 +173,9 @@ void pith__merges_deinit(pith__merges *merges, const pith_allocator *mem);
 
 /* Adds a merge for which there is room; of two with the same pair the first one counts. */
 void pith__merges_add(pith__merges *merges, pith__merge merge);
+
+/* The merge of this pair, or NULL. */
+const pith__merge *pith__merges_find(const pith__merges *merges, uint32_t left, uint32_t right);
 
 /* One token while its piece is being merged. */
 typedef struct pith__bpe_node {

@@ -326,6 +326,19 @@ bool pith__tokenizer_adds_bos(const pith__tokenizer *tokenizer)
     return tokenizer->adds_bos;
 }
 
+uint32_t pith__tokenizer_find(const pith__tokenizer *tokenizer, const char *bytes, size_t size)
+{
+    const pith__vocab *vocab = &tokenizer->vocab;
+    const pith__special *special = &tokenizer->special;
+    for (size_t i = 0; i < special->count && size > 0; i++) {
+        const pith__vocab_entry *entry = &vocab->entries[special->ids[i]];
+        if (entry->size == size && memcmp(vocab->bytes + entry->at, bytes, size) == 0) {
+            return special->ids[i];
+        }
+    }
+    return size == 0 ? PITH__TOKEN_NONE : pith__vocab_find(vocab, bytes, size);
+}
+
 bool pith__tokenizer_is_special(const pith__tokenizer *tokenizer, uint32_t id)
 {
     const pith__vocab *vocab = &tokenizer->vocab;

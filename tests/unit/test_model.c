@@ -48,7 +48,8 @@ static void forward_run(fixture *f, const json_t *ids, int64_t bos, forward *out
         out->targets[r] = r + 1 < out->rows ? out->ids[r + 1] : PITH__NO_TARGET;
     }
     const pith__sequence sequence = {.ids = out->ids, .count = out->rows};
-    const pith__forward_outputs outputs = {out->targets, out->nll, out->hidden, out->logits};
+    const pith__forward_outputs outputs = {
+        .targets = out->targets, .nll = out->nll, .hidden = out->hidden, .logits = out->logits};
     assert_ok(pith__model_forward(&f->model, &f->ctx, &sequence, 1, &outputs, &err), err);
 }
 
@@ -210,12 +211,13 @@ static void cache_gives_what_one_pass_gives(void **state)
     const size_t steps[] = {0, 1, 2, 40, 41, 120, TOKENS};
     for (size_t s = 0; s + 1 < sizeof steps / sizeof steps[0]; s++) {
         const size_t from = steps[s];
-        const pith__sequence part = {ids + from, steps[s + 1] - from, from, &kv};
+        const pith__sequence part = {
+            .ids = ids + from, .count = steps[s + 1] - from, .position = from, .kv = &kv};
         run_nll(&f, &part, 1, ids + 1 + from, parts + from);
     }
     assert_int_equal(kv.length, TOKENS);
     pith__kv_truncate(&kv, 100);
-    const pith__sequence again = {ids + 100, 50, 100, &kv};
+    const pith__sequence again = {.ids = ids + 100, .count = 50, .position = 100, .kv = &kv};
     run_nll(&f, &again, 1, ids + 101, parts + 100);
     for (size_t i = 0; i < TOKENS; i++) {
         assert_true(fabsf(whole[i] - parts[i]) < 1e-4f);
@@ -358,7 +360,7 @@ static void cache_read(fixture *f, pith__kv *kv, const uint32_t *ids, size_t cou
 {
     pith_error err = {0};
     const pith__forward_outputs nothing = {0};
-    const pith__sequence sequence = {ids, count, position, kv};
+    const pith__sequence sequence = {.ids = ids, .count = count, .position = position, .kv = kv};
     assert_ok(pith__model_forward(&f->model, &f->ctx, &sequence, 1, &nothing, &err), err);
 }
 
@@ -423,8 +425,10 @@ static void removed_tokens_are_gone_and_the_others_stay(void **state)
         copy_without(&f, &kv, ranges[r][0], ranges[r][1], &expected);
         pith__kv_remove(&kv, ranges[r][0], ranges[r][1]);
         assert_same_cache(&kv, &expected);
-        const pith__sequence more = {ids + TOKENS, 19, kv.length, &kv};
-        const pith__sequence same = {ids + TOKENS, 19, kv.length, &expected};
+        const pith__sequence more = {
+            .ids = ids + TOKENS, .count = 19, .position = kv.length, .kv = &kv};
+        const pith__sequence same = {
+            .ids = ids + TOKENS, .count = 19, .position = kv.length, .kv = &expected};
         run_nll(&f, &more, 1, ids + TOKENS + 1, got);
         run_nll(&f, &same, 1, ids + TOKENS + 1, wanted);
         assert_memory_equal(got, wanted, 19 * sizeof *got);
@@ -456,14 +460,17 @@ static void one_layer_knows_nothing_of_what_was_removed(void **state)
     pith__kv_init(&kv, &f.model, &pith__allocator_default);
     pith__kv_init(&gap, &f.model, &pith__allocator_default);
     cache_read(&f, &kv, ids, TOKENS, 0);
-    const pith__sequence after_all = {ids + TOKENS, 19, TOKENS - END + START, &kv};
+    const pith__sequence after_all = {
+        .ids = ids + TOKENS, .count = 19, .position = TOKENS - END + START, .kv = &kv};
     run_nll(&f, &after_all, 1, ids + TOKENS + 1, whole);
     pith__kv_truncate(&kv, TOKENS);
     pith__kv_remove(&kv, START, END);
     cache_read(&f, &gap, ids, START, 0);
     cache_read(&f, &gap, ids + END, TOKENS - END, END);
-    const pith__sequence after = {ids + TOKENS, 19, kv.length, &kv};
-    const pith__sequence after_gap = {ids + TOKENS, 19, gap.length, &gap};
+    const pith__sequence after = {
+        .ids = ids + TOKENS, .count = 19, .position = kv.length, .kv = &kv};
+    const pith__sequence after_gap = {
+        .ids = ids + TOKENS, .count = 19, .position = gap.length, .kv = &gap};
     run_nll(&f, &after, 1, ids + TOKENS + 1, got);
     run_nll(&f, &after_gap, 1, ids + TOKENS + 1, expected);
     size_t differ = 0;
@@ -478,7 +485,266 @@ static void one_layer_knows_nothing_of_what_was_removed(void **state)
     fixture_close(&f);
 }
 
+/* ---- rows from elsewhere ------------------------------------------------------------------------ */
+
+/* Every second row, or all of them without ids, is given as its token's embedding. */
+static void embeddings_are_what_ids_stand_for(void **state)
+{
+    (void)state;
+    const pith_precision precisions[] = {PITH_PRECISION_F32, PITH_PRECISION_INT8};
+    for (size_t p = 0; p < 2; p++) {
+        fixture f = {0};
+        fixture_open(&f, "boot-ckpt", precisions[p], 1);
+        enum { ROWS = 70 };
+        const size_t width = f.model.config.width;
+        pith_error err = {0};
+        uint32_t ids[ROWS + 1];
+        uint32_t open[ROWS];
+        float expected[ROWS];
+        float nll[ROWS];
+        float *rows = calloc(ROWS * width, sizeof *rows);
+        random_ids(&f, ids, ROWS + 1, 7);
+        for (size_t i = 0; i < ROWS; i++) {
+            open[i] = i % 2 == 0 ? PITH__NO_ID : ids[i];
+            assert_ok(pith__model_embedding(&f.model, ids[i], rows + i * width, &err), err);
+        }
+        const pith__sequence plain = {.ids = ids, .count = ROWS};
+        const pith__sequence mixed = {.ids = open, .count = ROWS, .embeddings = rows};
+        const pith__sequence given = {.count = ROWS, .embeddings = rows};
+        run_nll(&f, &plain, 1, ids + 1, expected);
+        run_nll(&f, &mixed, 1, ids + 1, nll);
+        assert_memory_equal(nll, expected, sizeof nll);
+        run_nll(&f, &given, 1, ids + 1, nll);
+        assert_memory_equal(nll, expected, sizeof nll);
+        rows[0] += 0.5f;
+        run_nll(&f, &given, 1, ids + 1, nll);
+        assert_memory_not_equal(nll, expected, sizeof nll);
+        free(rows);
+        fixture_close(&f);
+    }
+}
+
+static void positions_are_relative(void **state)
+{
+    (void)state;
+    fixture f = {0};
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
+    uint32_t ids[TOKENS + 1];
+    uint32_t positions[TOKENS];
+    float expected[TOKENS];
+    float nll[TOKENS];
+    random_ids(&f, ids, TOKENS + 1, 8);
+    const pith__sequence plain = {.ids = ids, .count = TOKENS};
+    const pith__sequence placed = {.ids = ids, .count = TOKENS, .positions = positions};
+    run_nll(&f, &plain, 1, ids + 1, expected);
+    for (uint32_t i = 0; i < TOKENS; i++) {
+        positions[i] = i;
+    }
+    run_nll(&f, &placed, 1, ids + 1, nll);
+    assert_memory_equal(nll, expected, sizeof nll);
+    for (size_t i = 0; i < TOKENS; i++) {
+        positions[i] += 1800;
+    }
+    run_nll(&f, &placed, 1, ids + 1, nll);
+    for (size_t i = 0; i < TOKENS; i++) {
+        assert_true(fabsf(nll[i] - expected[i]) < 1e-3f);
+    }
+    for (uint32_t i = 0; i < TOKENS; i++) { /* other distances are another text */
+        positions[i] = 3 * i;
+    }
+    run_nll(&f, &placed, 1, ids + 1, nll);
+    size_t differ = 0;
+    for (size_t i = 0; i < TOKENS; i++) {
+        differ += fabsf(nll[i] - expected[i]) > 1e-2f;
+    }
+    assert_true(differ > TOKENS / 4);
+    fixture_close(&f);
+}
+
+static void last_logits_are_the_last_of_all(void **state)
+{
+    (void)state;
+    const pith_precision precisions[] = {PITH_PRECISION_F32, PITH_PRECISION_INT8};
+    const char *const names[] = {"llama_untied", "boot-ckpt"};
+    for (size_t p = 0; p < 4; p++) {
+        fixture f = {0};
+        fixture_open(&f, names[p / 2], precisions[p % 2], 1 + (unsigned)p);
+        enum { ROWS = 300, LAST_0 = 299, LAST_1 = 300, LAST_2 = 319, TOTAL = 320 };
+        const size_t vocabulary = f.model.config.vocabulary;
+        const size_t bytes = vocabulary * sizeof(float);
+        pith_error err = {0};
+        uint32_t ids[TOTAL];
+        float *logits = malloc(TOTAL * bytes);
+        float *last = malloc(3 * bytes);
+        float *alone = malloc(3 * bytes);
+        assert_true(logits != NULL && last != NULL && alone != NULL);
+        random_ids(&f, ids, TOTAL, 9);
+        const pith__sequence batch[] = {{.ids = ids, .count = ROWS},
+                                        {.ids = ids + ROWS, .count = 1},
+                                        {.ids = ids + ROWS + 1, .count = TOTAL - ROWS - 1}};
+        const pith__forward_outputs both = {.logits = logits, .last_logits = last};
+        const pith__forward_outputs one = {.last_logits = alone};
+        assert_ok(pith__model_forward(&f.model, &f.ctx, batch, 3, &both, &err), err);
+        assert_ok(pith__model_forward(&f.model, &f.ctx, batch, 3, &one, &err), err);
+        assert_memory_equal(last, alone, 3 * bytes);
+        assert_memory_equal(last, logits + LAST_0 * vocabulary, bytes);
+        assert_memory_equal(last + vocabulary, logits + LAST_1 * vocabulary, bytes);
+        assert_memory_equal(last + 2 * vocabulary, logits + LAST_2 * vocabulary, bytes);
+        free(alone);
+        free(last);
+        free(logits);
+        fixture_close(&f);
+    }
+}
+
+static void rows_from_nowhere_are_refused(void **state)
+{
+    (void)state;
+    fixture f = {0};
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
+    const uint32_t context = f.model.config.context;
+    pith_error err = {0};
+    pith__kv kv;
+    const uint32_t ids[] = {1, PITH__NO_ID, 2};
+    const uint32_t far[] = {0, context, 1};
+    float *last = calloc(2 * (size_t)f.model.config.vocabulary, sizeof *last);
+    const pith__forward_outputs outputs = {.last_logits = last};
+    const pith__sequence bad[] = {{.ids = ids, .count = 3},
+                                  {.count = 1},
+                                  {.ids = ids, .count = 1, .positions = far + 1},
+                                  {.ids = ids, .count = 1, .position = context},
+                                  {.ids = ids, .count = 1, .position = SIZE_MAX}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        pith__sequence sequence = bad[i];
+        pith__kv_init(&kv, &f.model, &pith__allocator_default);
+        sequence.kv = &kv;
+        assert_status(pith__model_forward(&f.model, &f.ctx, &sequence, 1, &outputs, &err),
+                      i < 2 ? PITH_E_ARGUMENT : PITH_E_CONTEXT);
+        assert_int_equal(kv.length, 0);
+        pith__kv_deinit(&kv);
+    }
+    const pith__sequence empty[] = {{.ids = ids, .count = 1}, {.count = 0}};
+    assert_status(pith__model_forward(&f.model, &f.ctx, empty, 2, &outputs, &err), PITH_E_ARGUMENT);
+    const pith__sequence end = {.ids = ids, .count = 1, .position = context - 1};
+    assert_ok(pith__model_forward(&f.model, &f.ctx, &end, 1, &outputs, &err), err);
+    free(last);
+    fixture_close(&f);
+}
+
+/* ---- keys without their rotation ----------------------------------------------------------------- */
+
+enum { TAKEN = 33 };
+
+/* Keys and values of tokens 40 .. 40 + TAKEN out of one cache and into another. */
+static void check_extract(fixture *f)
+{
+    const size_t width = (size_t)f->model.config.kv_heads * f->model.config.head_dim;
+    const size_t numbers = f->model.config.layers * TAKEN * width;
+    pith_error err = {0};
+    uint32_t ids[TOKENS];
+    uint32_t positions[TAKEN];
+    float *keys = calloc(numbers, sizeof *keys);
+    float *values = calloc(numbers, sizeof *values);
+    float *again = calloc(numbers, sizeof *again);
+    pith__kv from;
+    pith__kv to;
+    random_ids(f, ids, TOKENS, 10);
+    pith__kv_init(&from, &f->model, &pith__allocator_default);
+    pith__kv_init(&to, &f->model, &pith__allocator_default);
+    cache_read(f, &from, ids, TOKENS, 500);
+    for (uint32_t i = 0; i < TAKEN; i++) {
+        positions[i] = 540 + i;
+    }
+    assert_ok(pith__kv_extract(&from, &f->model, 40, TAKEN, positions, keys, values, &err), err);
+    cache_read(f, &to, ids, 3, 0);
+    assert_ok(pith__kv_append(&to, &f->model, keys, values, positions, TAKEN, &err), err);
+    assert_int_equal(to.length, 3 + TAKEN);
+    for (size_t layer = 0; layer < from.layers; layer++) {
+        const float *there = pith__kv_keys(&from, layer) + 40 * width;
+        const float *here = pith__kv_keys(&to, layer) + 3 * width;
+        const float *bare = keys + layer * TAKEN * width;
+        float turned = 0.0f;
+        for (size_t i = 0; i < TAKEN * width; i++) {
+            assert_true(fabsf(there[i] - here[i]) < 1e-5f);
+            turned = fmaxf(turned, fabsf(there[i] - bare[i]));
+        }
+        assert_true(turned > 0.1f); /* else there was nothing to undo */
+        assert_memory_equal(pith__kv_values(&to, layer) + 3 * width,
+                            pith__kv_values(&from, layer) + 40 * width,
+                            TAKEN * width * sizeof(float));
+    }
+    /* a token at position 0 is not turned at all */
+    memset(positions, 0, sizeof positions);
+    pith__kv_truncate(&to, 3);
+    assert_ok(pith__kv_append(&to, &f->model, keys, values, positions, TAKEN, &err), err);
+    assert_ok(pith__kv_extract(&to, &f->model, 3, TAKEN, positions, again, values, &err), err);
+    assert_memory_equal(again, keys, numbers * sizeof *keys);
+    assert_memory_equal(pith__kv_keys(&to, 0) + 3 * width, keys, TAKEN * width * sizeof *keys);
+    assert_ok(pith__kv_append(&to, &f->model, NULL, NULL, NULL, 0, &err), err);
+    assert_ok(pith__kv_extract(&to, &f->model, 5, 0, NULL, NULL, NULL, &err), err);
+    pith__kv_deinit(&to);
+    pith__kv_deinit(&from);
+    free(again);
+    free(values);
+    free(keys);
+}
+
+static void keys_lose_and_regain_their_rotation(void **state)
+{
+    (void)state;
+    fixture f = {0};
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
+    check_extract(&f);
+    f.model.config.rope_pairs = 5; /* the rest of a head is not turned */
+    check_extract(&f);
+    f.model.config.rope_pairs = 8;
+    fixture_close(&f);
+}
+
+static void slots_beyond_the_context_are_refused(void **state)
+{
+    (void)state;
+    fixture f = {0};
+    fixture_open(&f, "llama_gqa", PITH_PRECISION_F32, 1);
+    const size_t width = (size_t)f.model.config.kv_heads * f.model.config.head_dim;
+    const size_t context = f.model.config.context;
+    uint32_t *positions = calloc(context, sizeof *positions);
+    float *numbers = calloc(f.model.config.layers * context * width, sizeof *numbers);
+    pith_error err = {0};
+    pith__kv kv;
+    const uint32_t id = 3;
+    pith__kv_init(&kv, &f.model, &pith__allocator_default);
+    cache_read(&f, &kv, &id, 1, 0);
+    assert_status(pith__kv_append(&kv, &f.model, numbers, numbers, positions, context, &err),
+                  PITH_E_CONTEXT);
+    assert_status(pith__kv_append(&kv, &f.model, numbers, numbers, positions, SIZE_MAX, &err),
+                  PITH_E_CONTEXT);
+    positions[2] = (uint32_t)context;
+    assert_status(pith__kv_append(&kv, &f.model, numbers, numbers, positions, 3, &err),
+                  PITH_E_CONTEXT);
+    assert_int_equal(kv.length, 1);
+    positions[2] = (uint32_t)context - 1;
+    assert_ok(pith__kv_append(&kv, &f.model, numbers, numbers, positions, context - 1, &err), err);
+    assert_int_equal(kv.length, context);
+    pith__kv_deinit(&kv);
+    free(numbers);
+    free(positions);
+    fixture_close(&f);
+}
+
 /* ---- allocation failures ------------------------------------------------------------------- */
+
+/* Takes two tokens out of a cache of three and appends them to it. */
+static pith_status move_tokens(const pith__model *model, pith__kv *kv)
+{
+    float keys[2 * 2 * 32];
+    float values[2 * 2 * 32];
+    const uint32_t positions[] = {1, 2};
+    PITH__TRY(pith__kv_extract(kv, model, 1, 2, positions, keys, values, NULL));
+    const pith_status status = pith__kv_append(kv, model, keys, values, positions, 2, NULL);
+    assert_int_equal(kv->length, status == PITH_OK ? 5 : 3);
+    return status;
+}
 
 static pith_status load_and_run(const pith_allocator *mem, void *user)
 {
@@ -498,10 +764,13 @@ static pith_status load_and_run(const pith_allocator *mem, void *user)
         const uint32_t ids[] = {5, 6, 7, 8};
         float nll[3];
         const pith__tensor_ctx ctx = {1, &arena};
-        const pith__sequence sequence = {ids, 3, 0, &kv};
+        const pith__sequence sequence = {.ids = ids, .count = 3, .position = 0, .kv = &kv};
         const pith__forward_outputs outputs = {.targets = ids + 1, .nll = nll};
         status = pith__model_forward(&model, &ctx, &sequence, 1, &outputs, NULL);
         assert_int_equal(kv.length, status == PITH_OK ? 3 : 0);
+        if (status == PITH_OK) {
+            status = move_tokens(&model, &kv);
+        }
         pith__kv_deinit(&kv);
         pith__arena_deinit(&arena);
     }
@@ -534,6 +803,12 @@ int main(void)
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(removed_tokens_are_gone_and_the_others_stay),
         cmocka_unit_test(one_layer_knows_nothing_of_what_was_removed),
+        cmocka_unit_test(embeddings_are_what_ids_stand_for),
+        cmocka_unit_test(positions_are_relative),
+        cmocka_unit_test(last_logits_are_the_last_of_all),
+        cmocka_unit_test(rows_from_nowhere_are_refused),
+        cmocka_unit_test(keys_lose_and_regain_their_rotation),
+        cmocka_unit_test(slots_beyond_the_context_are_refused),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -698,7 +698,8 @@ static void removal_is_a_cache_without_the_tokens(void **state)
         }
     }
     kv.length = COUNT - (END - START);
-    const pith__sequence sequence = {ids + COUNT, MORE, kv.length, &kv};
+    const pith__sequence sequence = {
+        .ids = ids + COUNT, .count = MORE, .position = kv.length, .kv = &kv};
     const pith__forward_outputs outputs = {.targets = ids + COUNT + 1, .nll = expected};
     assert_ok(pith__model_forward(&f.model, &f.ctx, &sequence, 1, &outputs, &err), err);
     pith__stream_remove(&stream, END, START);

@@ -272,6 +272,41 @@ static void test_utf8_decode(void **state)
     assert_true(pith__utf8_is_boundary(text, size, size));
 }
 
+static void test_utf8_unfinished(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t unfinished;
+    } cases[] = {
+        {"", 0},
+        {"a", 0},
+        {"a\303\251", 0},
+        {"a\303", 1},
+        {"\344\270\255", 0},
+        {"\344\270", 2},
+        {"\344", 1},
+        {"a\360\237\221", 3},
+        {"a\360\237", 2},
+        {"\360\237\221\251", 0},
+        {"\303a", 0},
+        {"\200", 0},
+        {"\200\200\200\200", 0},
+        {"\300", 0}, /* begins nothing */
+        {"\377", 0},
+        {"\355\240", 0}, /* nothing can make a character of it any more */
+        {"\340\237", 0},
+        {"\364\220\200", 0},
+        {"\343\201\202\343\201", 2},
+        {"\303\251\251", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(pith__utf8_unfinished(cases[i].text, strlen(cases[i].text)),
+                         cases[i].unfinished);
+    }
+    assert_int_equal(pith__utf8_unfinished(NULL, 0), 0);
+}
+
 /* Every code point there and back, by an encoder that does not share code with the library. */
 static void test_utf8_all(void **state)
 {
@@ -1180,6 +1215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_utf8_check),
         cmocka_unit_test(test_utf8_decode),
+        cmocka_unit_test(test_utf8_unfinished),
         cmocka_unit_test(test_utf8_all),
         cmocka_unit_test(test_graphemes),
         cmocka_unit_test(test_graphemes_near),

@@ -849,6 +849,163 @@ static void test_gguf_defaults(void **state)
     pith__tokenizer_free(tokenizer);
 }
 
+/* ---- what a tokenizer is ---------------------------------------------------------------- */
+
+/* Values that a script of its own computed from the files, as token_hash.c describes it. */
+static void test_sha256_golden(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"models/llama_gqa.gguf",
+         "c6d123778a0a9f3fa25195fda38942f408d912794717b92d5fb47853fc7d9ca9"},
+        {"models/boot-ckpt.gguf",
+         "12f9a04da07524216043de68f5c774cc9e9af96ecbaaf9d9917913902163710b"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char sha256[PITH__SHA256_SIZE];
+        pith__tokenizer *tokenizer = open_gguf("golden", cases[i][0]);
+        pith__tokenizer_sha256(tokenizer, sha256);
+        assert_string_equal(sha256, cases[i][1]);
+        pith__tokenizer_free(tokenizer);
+    }
+}
+
+static void hash_vocabulary(const vocabulary *spec, char sha256[PITH__SHA256_SIZE])
+{
+    pith_error err;
+    pith__tokenizer *tokenizer = NULL;
+    assert_ok(open_vocabulary(spec, &tokenizer, &err), err);
+    pith__tokenizer_sha256(tokenizer, sha256);
+    pith__tokenizer_free(tokenizer);
+}
+
+static void test_sha256_of_changes(void **state)
+{
+    (void)state;
+    char hashes[12][PITH__SHA256_SIZE];
+    size_t count = 0;
+    vocabulary spec = healthy;
+    hash_vocabulary(&spec, hashes[count++]);
+    spec.merges[0] = "th e"; /* the other order */
+    spec.merges[1] = "t h";
+    hash_vocabulary(&spec, hashes[count++]);
+    spec = healthy;
+    spec.merges[2] = NULL;
+    hash_vocabulary(&spec, hashes[count++]);
+    spec = healthy;
+    spec.extra[2] = "<t>"; /* another spelling */
+    hash_vocabulary(&spec, hashes[count++]);
+    spec = healthy;
+    spec.extra_types[3] = 3; /* control, not user-defined */
+    hash_vocabulary(&spec, hashes[count++]);
+    spec = healthy;
+    spec.bos = 257;
+    hash_vocabulary(&spec, hashes[count++]);
+    spec.bos = PITH__TOKEN_NONE;
+    hash_vocabulary(&spec, hashes[count++]);
+    spec = healthy;
+    spec.pre = "qwen2";
+    hash_vocabulary(&spec, hashes[count++]);
+    spec.pre = "llama3";
+    hash_vocabulary(&spec, hashes[count++]);
+    spec.pre = "dbrx"; /* the same pattern, but merges decide */
+    hash_vocabulary(&spec, hashes[count++]);
+    spec = healthy;
+    spec.extra[0] = "the"; /* two ids exchanged */
+    spec.extra[1] = "th";
+    hash_vocabulary(&spec, hashes[count++]);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            assert_string_not_equal(hashes[i], hashes[j]);
+        }
+    }
+}
+
+static void test_sha256_of_equals(void **state)
+{
+    (void)state;
+    char expected[PITH__SHA256_SIZE];
+    char got[PITH__SHA256_SIZE];
+    vocabulary spec = healthy;
+    hash_vocabulary(&spec, expected);
+    spec.merges[3] = "t h"; /* a second time: changes nothing */
+    hash_vocabulary(&spec, got);
+    assert_string_equal(got, expected);
+    spec = healthy;
+    spec.pre = NULL; /* means what "gpt-2" does */
+    hash_vocabulary(&spec, got);
+    assert_string_equal(got, expected);
+
+    const char *const tokens[] = {"bc", "ab", "abc"};
+    pith__buf ranks = small_ranks(tokens, 3);
+    pith__tokenizer *tokenizer = open_ranks(&ranks, "gpt2");
+    pith__tokenizer_sha256(tokenizer, expected);
+    pith__tokenizer_free(tokenizer);
+    char *first = strchr(ranks.data, '\n') + 1; /* the first line comes last instead */
+    const size_t line = (size_t)(first - ranks.data);
+    char moved[64];
+    memcpy(moved, ranks.data, line);
+    memmove(ranks.data, first, ranks.size - line);
+    memcpy(ranks.data + ranks.size - line, moved, line);
+    tokenizer = open_ranks(&ranks, "r50k");
+    pith__tokenizer_sha256(tokenizer, got);
+    assert_string_equal(got, expected);
+    pith__tokenizer_free(tokenizer);
+    tokenizer = open_ranks(&ranks, "cl100k");
+    pith__tokenizer_sha256(tokenizer, got);
+    assert_string_not_equal(got, expected);
+    pith__tokenizer_free(tokenizer);
+    pith__buf_deinit(&ranks);
+    const char *const others[] = {"ab", "bc", "abc"};
+    ranks = small_ranks(others, 3);
+    tokenizer = open_ranks(&ranks, "gpt2");
+    pith__tokenizer_sha256(tokenizer, got);
+    assert_string_not_equal(got, expected);
+    pith__tokenizer_free(tokenizer);
+    pith__buf_deinit(&ranks);
+}
+
+static void test_find(void **state)
+{
+    (void)state;
+    pith_error err;
+    pith__tokenizer *tokenizer = NULL;
+    vocabulary spec = healthy;
+    spec.extra[7] = "<s>"; /* a piece of text that is spelled like a control token */
+    spec.extra_types[7] = 1;
+    assert_ok(open_vocabulary(&spec, &tokenizer, &err), err);
+    const struct {
+        const char *text;
+        uint32_t id;
+    } cases[] = {
+        {"the", 257},
+        {" the", 262},
+        {"<s>", 258},
+        {"<user>", 259},
+        {"<s>>", 260},
+        {"t", 't'},
+        {"thee", PITH__TOKEN_NONE},
+        {"<pad>", PITH__TOKEN_NONE},
+        {"", PITH__TOKEN_NONE},
+        {"<use", PITH__TOKEN_NONE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(pith__tokenizer_find(tokenizer, cases[i].text, strlen(cases[i].text)),
+                         cases[i].id);
+    }
+    assert_int_equal(pith__tokenizer_find(tokenizer, NULL, 0), PITH__TOKEN_NONE);
+    pith__tokenizer_free(tokenizer);
+    const char *const tokens[] = {"bc", "a\n"};
+    pith__buf ranks = small_ranks(tokens, 2);
+    tokenizer = open_ranks(&ranks, "gpt2");
+    assert_int_equal(pith__tokenizer_find(tokenizer, "bc", 2), 256);
+    assert_int_equal(pith__tokenizer_find(tokenizer, "a\n", 2), 257);
+    assert_int_equal(pith__tokenizer_find(tokenizer, "\0", 1), 0);
+    assert_int_equal(pith__tokenizer_find(tokenizer, "bcd", 3), PITH__TOKEN_NONE);
+    pith__tokenizer_free(tokenizer);
+    pith__buf_deinit(&ranks);
+}
+
 /* ---- memory -------------------------------------------------------------------------- */
 
 static pith_status use_tokenizer(const pith__tokenizer *tokenizer, const pith_allocator *sweep_mem)
@@ -930,6 +1087,10 @@ int main(void)
         cmocka_unit_test(test_special_tokens),
         cmocka_unit_test(test_gguf_damaged),
         cmocka_unit_test(test_gguf_defaults),
+        cmocka_unit_test(test_sha256_golden),
+        cmocka_unit_test(test_sha256_of_changes),
+        cmocka_unit_test(test_sha256_of_equals),
+        cmocka_unit_test(test_find),
         cmocka_unit_test(test_allocation_sweep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
