@@ -137,6 +137,9 @@ PITH_NODISCARD pith_status pith__grow(const pith_allocator *mem, void *array, si
 /* A SHA-256 (FIPS 180-4) as lower-case hexadecimal text, the final NUL included. */
 #define PITH__SHA256_SIZE 65
 
+/* The same as bytes. */
+#define PITH__SHA256_BYTES 32
+
 /* One in the making. May be copied. */
 typedef struct pith__sha256 {
     unsigned char state[112];
@@ -149,6 +152,7 @@ void pith__sha256_add(pith__sha256 *hash, const void *data, size_t size);
 
 /* Of everything added so far; more may follow. */
 void pith__sha256_text(const pith__sha256 *hash, char text[PITH__SHA256_SIZE]);
+void pith__sha256_bytes(const pith__sha256 *hash, unsigned char bytes[PITH__SHA256_BYTES]);
 
 /* All of it at once. */
 void pith__sha256_of(const void *data, size_t size, char text[PITH__SHA256_SIZE]);

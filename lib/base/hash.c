@@ -13,6 +13,7 @@
 
 static_assert(sizeof(crypto_hash_sha256_state) <= sizeof(((pith__sha256 *)0)->state),
               "pith__sha256 holds libsodium's state");
+static_assert(crypto_hash_sha256_BYTES == PITH__SHA256_BYTES, "a hash has this size");
 
 static crypto_hash_sha256_state load(const pith__sha256 *hash)
 {
@@ -41,12 +42,17 @@ void pith__sha256_add(pith__sha256 *hash, const void *data, size_t size)
     store(hash, &state);
 }
 
+void pith__sha256_bytes(const pith__sha256 *hash, unsigned char bytes[PITH__SHA256_BYTES])
+{
+    crypto_hash_sha256_state state = load(hash);
+    (void)crypto_hash_sha256_final(&state, bytes);
+}
+
 void pith__sha256_text(const pith__sha256 *hash, char text[PITH__SHA256_SIZE])
 {
     static const char digits[] = "0123456789abcdef";
-    crypto_hash_sha256_state state = load(hash);
-    unsigned char bytes[crypto_hash_sha256_BYTES];
-    (void)crypto_hash_sha256_final(&state, bytes);
+    unsigned char bytes[PITH__SHA256_BYTES];
+    pith__sha256_bytes(hash, bytes);
     for (size_t i = 0; i < sizeof bytes; i++) {
         text[2 * i] = digits[bytes[i] >> 4];
         text[2 * i + 1] = digits[bytes[i] & 15];
