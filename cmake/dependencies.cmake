@@ -12,6 +12,12 @@ add_library(dnnl INTERFACE)
 target_include_directories(dnnl SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
 target_link_libraries(dnnl INTERFACE ${DNNL_LIBRARY})
 
+find_path(STEMMER_INCLUDE_DIR libstemmer.h REQUIRED)
+find_library(STEMMER_LIBRARY stemmer REQUIRED)
+add_library(stemmer INTERFACE)
+target_include_directories(stemmer SYSTEM INTERFACE ${STEMMER_INCLUDE_DIR})
+target_link_libraries(stemmer INTERFACE ${STEMMER_LIBRARY})
+
 # Threads must come from the OpenMP that oneDNN uses, gcc's. clang's own would be a second one in
 # the same process, so with clang (lint, fuzzing) only the SIMD half of OpenMP is on and the
 # library runs on one thread. omp.h is libomp-dev's, its functions are libgomp's.

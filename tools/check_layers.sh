@@ -13,15 +13,16 @@ allowed() { # folder -> folders it may include
     tensor) echo "tensor base pith" ;;
     model) echo "model tensor gguf base pith" ;;
     grad) echo "grad model tensor gguf base pith" ;;
-    generate) echo "generate token model tensor base pith" ;;
+    generate) echo "generate token model tensor text base pith" ;;
     soft) echo "soft generate grad token model tensor gguf base pith" ;;
-    metric) echo "metric base pith" ;;
+    metric) echo "metric text base pith" ;;
     train) echo "train soft generate metric grad score model tensor token gguf text base pith" ;;
     score) echo "score model tensor base pith" ;;
-    hard) echo "hard text base pith" ;;
+    render) echo "render text base pith" ;;
+    hard) echo "hard render text base pith" ;;
     structure) echo "structure text base pith" ;;
     lingua) echo "lingua hard text base pith" ;;
-    api) echo "api train soft generate metric grad lingua structure hard score model tensor token gguf text base pith" ;;
+    api) echo "api train soft generate metric grad lingua structure hard render score model tensor token gguf text base pith" ;;
     cli | examples) echo "cli pith" ;;
     esac
 }

@@ -4,7 +4,7 @@
 # PRESET=mpi need.
 set -eu
 
-packages="gcc g++ cmake ninja-build pkg-config libdnnl-dev libicu-dev libpcre2-dev libjansson-dev libsodium-dev zlib1g-dev libcmocka-dev python3"
+packages="gcc g++ cmake ninja-build pkg-config libdnnl-dev libicu-dev libpcre2-dev libjansson-dev libsodium-dev libstemmer-dev zlib1g-dev libcmocka-dev python3"
 if [ "${1:-}" = lint ]; then
     packages="$packages clang clang-format clang-tidy libclang-rt-14-dev libomp-dev man-db libopenmpi-dev openmpi-bin"
 fi

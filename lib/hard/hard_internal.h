@@ -5,6 +5,7 @@
 #define PITH_HARD_INTERNAL_H
 
 #include "hard/hard.h"
+#include "render/render.h"
 
 /* True if no character (as `source` defines them) reaches across `offset` <= source->size. */
 bool pith__hard_is_boundary(const pith__source *source, size_t offset);
@@ -65,8 +66,6 @@ double pith__quantile(const double *sorted, size_t count, double share);
 
 /* ---- heat maps (heat.c) ------------------------------------------------------------ */
 
-#define PITH__HEAT_CLASSES 10
-
 /* What both renderings know about the units. */
 typedef struct pith__heat {
     const pith__source *source;
@@ -107,43 +106,5 @@ typedef struct pith__heat_walk {
 
 /* False at the end of the text. */
 bool pith__heat_next(pith__heat_walk *segments, pith__heat_run *out);
-
-/* Output in pieces of a few kilobytes. After a failure nothing more is written. */
-typedef struct pith__out {
-    pith_write_fn write;
-    void *user;
-    size_t size;
-    bool failed;
-    char data[4096];
-} pith__out;
-
-void pith__out_bytes(pith__out *out, const char *data, size_t size);
-void pith__out_text(pith__out *out, const char *text);
-void pith__out_number(pith__out *out, uint64_t number);
-
-/* `decimals` (0 to 6) digits after a point, whatever the locale. Infinity is U+221E, NaN "?". */
-void pith__out_fixed(pith__out *out, double value, unsigned decimals);
-
-/* Writes what is left. E_IO if the callback has refused anything. */
-PITH_NODISCARD pith_status pith__out_finish(pith__out *out, pith_error *err);
-
-/* How a character can be shown without harm to a terminal or a page. */
-typedef enum pith__look {
-    PITH__LOOK_PLAIN,   /* as it is */
-    PITH__LOOK_SKIP,    /* not at all: a carriage return in front of a line feed */
-    PITH__LOOK_PICTURE, /* a control character of ASCII, which U+2400 and its like stand for */
-    PITH__LOOK_CODE,    /* another control or direction character, by number only */
-    PITH__LOOK_INVALID  /* a byte that is no UTF-8 */
-} pith__look;
-
-/*
- * Looks at the character at `at`, which is invalid if it reaches beyond `limit`.
- * *size is its bytes, *code_point is PITH__UTF8_INVALID if invalid.
- */
-pith__look pith__look_at(const pith__source *source, size_t at, size_t limit, size_t *size,
-                         uint32_t *code_point);
-
-/* U+2400 and its like for an ASCII control character. */
-void pith__out_picture(pith__out *out, uint32_t code_point);
 
 #endif /* PITH_HARD_INTERNAL_H */

@@ -1,16 +1,7 @@
 /*
  * render_ansi.c: the heat map for a terminal, in 256 colours or in plain text.
- *
- * The text may be anybody's: no control character of it but line feed and tab reaches the terminal.
  */
 #include "hard/hard_internal.h"
-
-/* Backgrounds of the colour cube from dark violet to bright yellow, each lighter than the last. */
-static const char *const heat_styles[PITH__HEAT_CLASSES] = {
-    "38;5;231;48;5;53", "38;5;231;48;5;54", "38;5;231;48;5;24", "38;5;16;48;5;30",
-    "38;5;16;48;5;36",  "38;5;16;48;5;41",  "38;5;16;48;5;113", "38;5;16;48;5;148",
-    "38;5;16;48;5;184", "38;5;16;48;5;226",
-};
 
 /* How a stretch looks; 0 to 9 are classes of heat. */
 enum {
@@ -41,74 +32,24 @@ static int style_of(const painter *p, const pith__heat_run *segment)
     return segment->unit->is_protected ? level + STYLE_PROTECTED : level;
 }
 
-static void begin_style(painter *p, int style)
+static pith__marks marks_of(const painter *p, int style)
 {
-    if (!p->color) {
-        pith__out_text(&p->out, style == STYLE_NONE ? "" : "[-");
-        return;
-    }
     if (style == STYLE_NONE) {
-        return;
+        return pith__terminal_plain();
     }
-    if (style == STYLE_DROPPED || style == STYLE_OUTSIDE) {
-        pith__out_text(&p->out, style == STYLE_DROPPED ? "\x1b[2;9m" : "\x1b[2m");
-        return;
+    if (!p->color) {
+        return pith__terminal_brackets();
+    }
+    switch (style) {
+    case STYLE_DROPPED:
+        return (pith__marks){.on = "\x1b[2;9m", .off = "\x1b[0m"};
+    case STYLE_OUTSIDE:
+        return (pith__marks){.on = "\x1b[2m", .off = "\x1b[0m"};
+    default:
+        break;
     }
     const bool is_protected = style >= STYLE_PROTECTED + STYLE_NONE;
-    const int level = is_protected ? style - STYLE_PROTECTED : style;
-    pith__out_text(&p->out, is_protected ? "\x1b[1" : "\x1b[");
-    pith__out_text(&p->out, is_protected && level >= 0 ? ";" : "");
-    pith__out_text(&p->out, level >= 0 ? heat_styles[level] : "");
-    pith__out_text(&p->out, "m");
-}
-
-static void end_style(painter *p, int style)
-{
-    if (style != STYLE_NONE) {
-        pith__out_text(&p->out, p->color ? "\x1b[0m" : "-]");
-    }
-}
-
-static void put_hex(pith__out *out, const char *before, uint32_t number, int digits)
-{
-    pith__out_text(out, before);
-    while (digits-- > 0) {
-        pith__out_bytes(out, &"0123456789abcdef"[number >> (4 * digits) & 15], 1);
-    }
-}
-
-/* Colours end before a line feed: a terminal would paint the rest of the line with them. */
-static void paint(painter *p, const pith__heat_run *segment, int style)
-{
-    const pith__source *source = p->heat->source;
-    for (size_t at = segment->start; at < segment->end;) {
-        uint32_t c = 0;
-        size_t size = 0;
-        const pith__look look = pith__look_at(source, at, segment->end, &size, &c);
-        switch (look) {
-        case PITH__LOOK_PLAIN:
-            if (c == '\n' && p->color) {
-                end_style(p, style);
-                pith__out_text(&p->out, "\n");
-                begin_style(p, style);
-            } else {
-                pith__out_bytes(&p->out, source->text + at, size);
-            }
-            break;
-        case PITH__LOOK_SKIP:
-            break;
-        case PITH__LOOK_PICTURE:
-            pith__out_picture(&p->out, c);
-            break;
-        case PITH__LOOK_CODE:
-            put_hex(&p->out, "\\u", c, 4);
-            break;
-        case PITH__LOOK_INVALID:
-            put_hex(&p->out, "\\x", (unsigned char)source->text[at], 2);
-            break;
-        }
-        at += size;
-    }
+    return pith__terminal_heat(is_protected ? style - STYLE_PROTECTED : style, is_protected);
 }
 
 pith_status pith__render_ansi(const pith__source *source, const pith__units *units,
@@ -121,17 +62,20 @@ pith_status pith__render_ansi(const pith__source *source, const pith__units *uni
     pith__heat_walk segments = {.heat = &heat};
     pith__heat_run segment;
     int style = STYLE_NONE;
+    pith__marks marks = marks_of(&p, style);
     while (pith__heat_next(&segments, &segment)) {
         int next = style_of(&p, &segment);
         next = !color && next == STYLE_OUTSIDE ? STYLE_DROPPED : next;
         if (next != style) {
-            end_style(&p, style);
-            begin_style(&p, next);
+            pith__out_text(&p.out, marks.off);
+            marks = marks_of(&p, next);
+            pith__out_text(&p.out, marks.on);
             style = next;
         }
-        paint(&p, &segment, style);
+        const pith__shown shown = {source->text, source->size, segment.start, segment.end};
+        pith__terminal_text(&p.out, &shown, color ? &marks : NULL);
     }
-    end_style(&p, style);
+    pith__out_text(&p.out, marks.off);
     pith__heat_deinit(&heat);
     return pith__out_finish(&p.out, err);
 }
