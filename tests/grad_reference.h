@@ -92,6 +92,7 @@ typedef struct problem {
     uint32_t ids[PROBLEM_ROWS];
     uint32_t positions[PROBLEM_ROWS];
     uint32_t documents[PROBLEM_ROWS];
+    uint32_t first[PROBLEM_ROWS];
     uint8_t matrix[PROBLEM_ROWS * (PROBLEM_PREFIX + PROBLEM_ROWS)];
     float *embeddings; /* (rows, d) */
     float *prefix_k;   /* (layers, prefix, K) */
@@ -135,11 +136,16 @@ static inline void problem_weights(problem *p, uint64_t seed)
     }
 }
 
-/* Documents of several lengths, one number twice; positions with gaps; a matrix of any kind. */
+/*
+ * Documents of several lengths, one number twice; first rows that go up and down; positions with
+ * gaps; a matrix of any kind.
+ */
 static inline void problem_rows(problem *p, uint64_t seed)
 {
     static const uint32_t documents[PROBLEM_ROWS] = {4, 4, 4, 1, 1, 1, 1, 4, 4, 9, 9, 9, 9};
+    static const uint32_t first[PROBLEM_ROWS] = {0, 0, 0, 2, 2, 0, 6, 6, 6, 8, 9, 6, 1};
     memcpy(p->documents, documents, sizeof documents);
+    memcpy(p->first, first, sizeof first);
     for (size_t r = 0; r < PROBLEM_ROWS; r++) {
         p->ids[r] =
             r % 5 == 2 ? PITH__NO_ID : (uint32_t)test_random_below(&seed, p->config.vocabulary / 2);
@@ -237,6 +243,7 @@ static inline void problem_mask(problem *p, pith__mask_rule rule)
                                  .gist_first = 4,
                                  .gist_last = 6,
                                  .documents = p->documents,
+                                 .first = p->first,
                                  .matrix = p->matrix};
 }
 
@@ -407,6 +414,8 @@ static inline bool rule_sees(const pith__mask *mask, size_t r, size_t j)
         return j <= r && (!after || j > mask->gist_last);
     case PITH__MASK_DOCUMENTS:
         return j <= r && same;
+    case PITH__MASK_FIRST:
+        return j <= r && j >= mask->first[r];
     case PITH__MASK_CAUSAL:
     case PITH__MASK_MATRIX:
     default:

@@ -147,6 +147,11 @@ PITH_NODISCARD pith_status pith__lora_save(const pith__lora *lora, const pith__m
                                            const char *name, const char *base_sha256,
                                            const char *path, pith_error *err);
 
+/* The same into a writer, for files that say more; the factors are borrowed until it has written. */
+PITH_NODISCARD pith_status pith__lora_add(const pith__lora *lora, const pith__model_config *config,
+                                          const char *name, const char *base_sha256,
+                                          pith__gguf_writer *writer, pith_error *err);
+
 /*
  * Adds the factors of an adapter for this model to `weights`, which are empty, allocates them and
  * fills them in. *alpha is what pith__lora_of() wants. `base_sha256`: of the model file, or NULL to

@@ -72,16 +72,21 @@ static pith_status add_pairs(pith__gguf_writer *writer, const pith__lora *lora,
     return PITH_OK;
 }
 
+pith_status pith__lora_add(const pith__lora *lora, const pith__model_config *config,
+                           const char *name, const char *base_sha256, pith__gguf_writer *writer,
+                           pith_error *err)
+{
+    PITH__TRY(add_keys(writer, lora, name, base_sha256, err));
+    return add_pairs(writer, lora, config, err);
+}
+
 pith_status pith__lora_save(const pith__lora *lora, const pith__model_config *config,
                             const char *name, const char *base_sha256, const char *path,
                             pith_error *err)
 {
     pith__gguf_writer writer;
     pith__gguf_writer_init(&writer, &lora->mem);
-    pith_status status = add_keys(&writer, lora, name, base_sha256, err);
-    if (status == PITH_OK) {
-        status = add_pairs(&writer, lora, config, err);
-    }
+    pith_status status = pith__lora_add(lora, config, name, base_sha256, &writer, err);
     if (status == PITH_OK) {
         status = pith__gguf_writer_save(&writer, path, err);
     }

@@ -38,11 +38,31 @@ static pith_status gist_intervals(const pith__mask *mask, size_t rows, uint32_t 
     return PITH_OK;
 }
 
+static pith_status given_intervals(const pith__mask *mask, size_t rows, uint32_t *first,
+                                   uint32_t *end, pith_error *err)
+{
+    if (mask->first == NULL) {
+        return pith__fail(err, PITH_E_ARGUMENT, "mask rule FIRST without the first rows");
+    }
+    for (size_t i = 0; i < rows; i++) {
+        if (mask->first[i] > i) {
+            return pith__fail(err, PITH_E_ARGUMENT, "row %zu is to see rows from %u on", i,
+                              mask->first[i]);
+        }
+        first[i] = mask->first[i];
+        end[i] = (uint32_t)(i + 1);
+    }
+    return PITH_OK;
+}
+
 pith_status pith__mask_intervals(const pith__mask *mask, size_t rows, uint32_t *first,
                                  uint32_t *end, pith_error *err)
 {
     if (mask->rule == PITH__MASK_GIST || mask->rule == PITH__MASK_GIST_NEGATIVE) {
         return gist_intervals(mask, rows, first, end, err);
+    }
+    if (mask->rule == PITH__MASK_FIRST) {
+        return given_intervals(mask, rows, first, end, err);
     }
     const bool packed = mask->rule == PITH__MASK_DOCUMENTS;
     if (packed ? mask->documents == NULL : mask->rule != PITH__MASK_CAUSAL) {

@@ -45,14 +45,14 @@ uint32_t pith__document_end(const pith__tokenizer *tokenizer)
 /* ---- models ------------------------------------------------------------------------------------- */
 
 typedef struct exporter {
-    pith__gguf_writer writer;
-    pith__arena arena; /* converted tensors, until the file is written */
+    pith__gguf_writer *writer;
+    pith__arena *arena; /* converted tensors, until the file is written */
     pith_error *err;
 } exporter;
 
 static pith_status add_config(exporter *e, const char *name, const pith__model_config *c)
 {
-    pith__gguf_writer *w = &e->writer;
+    pith__gguf_writer *w = e->writer;
     const struct {
         const char *key;
         uint32_t value;
@@ -83,17 +83,83 @@ static pith_status add_config(exporter *e, const char *name, const pith__model_c
                                      e->err);
 }
 
-static pith_status add_vocabulary(exporter *e, const pith__gguf *vocabulary)
+/* Values of tokenizer.ggml.token_type. */
+enum { TYPE_NORMAL = 1, TYPE_CONTROL = 3 };
+
+#define TOKENS "tokenizer.ggml.tokens"
+#define TYPES  "tokenizer.ggml.token_type"
+#define SCORES "tokenizer.ggml.scores"
+
+static pith_status add_tokens(exporter *e, const pith__gguf_array *tokens, const char *more)
+{
+    pith__gguf_string *texts = NULL;
+    PITH__TRY(pith__arena_alloc(e->arena, tokens->count + 1, sizeof *texts, &texts, e->err));
+    pith__gguf_strings strings = pith__gguf_strings_of(tokens);
+    for (size_t i = 0; pith__gguf_strings_next(&strings, &texts[i]); i++) {
+    }
+    texts[tokens->count] = (pith__gguf_string){more, strlen(more)};
+    return pith__gguf_writer_add_strings(e->writer, TOKENS, texts, tokens->count + 1, e->err);
+}
+
+/* A file without types has normal tokens only. */
+static pith_status add_types(exporter *e, const pith__gguf *vocabulary, size_t count)
+{
+    pith__gguf_array types;
+    int32_t *values = NULL;
+    PITH__TRY(
+        pith__gguf_get_array_or_empty(vocabulary, TYPES, PITH__GGUF_VALUE_I32, &types, e->err));
+    PITH__TRY(pith__arena_alloc(e->arena, count + 1, sizeof *values, &values, e->err));
+    for (size_t i = 0; i < count; i++) {
+        values[i] = i < types.count ? pith__gguf_array_i32(&types, i) : TYPE_NORMAL;
+    }
+    values[count] = TYPE_CONTROL;
+    return pith__gguf_writer_add_i32s(e->writer, TYPES, values, count + 1, e->err);
+}
+
+static pith_status add_scores(exporter *e, const pith__gguf *vocabulary, size_t count)
+{
+    pith__gguf_array scores;
+    float *values = NULL;
+    PITH__TRY(
+        pith__gguf_get_array_or_empty(vocabulary, SCORES, PITH__GGUF_VALUE_F32, &scores, e->err));
+    if (scores.count == 0) {
+        return PITH_OK;
+    }
+    PITH__TRY(pith__arena_alloc(e->arena, count + 1, sizeof *values, &values, e->err));
+    for (size_t i = 0; i <= count; i++) {
+        values[i] = i < scores.count ? pith__gguf_array_f32(&scores, i) : 0.0f;
+    }
+    return pith__gguf_writer_add_f32s(e->writer, SCORES, values, count + 1, e->err);
+}
+
+/* The arrays with an entry per token, made longer by a control token. */
+static pith_status add_grown(exporter *e, const pith__gguf *vocabulary, const char *more)
+{
+    pith__gguf_array tokens;
+    PITH__TRY(pith__gguf_get_array(vocabulary, TOKENS, PITH__GGUF_VALUE_STRING, &tokens, e->err));
+    PITH__TRY(add_tokens(e, &tokens, more));
+    PITH__TRY(add_types(e, vocabulary, tokens.count));
+    return add_scores(e, vocabulary, tokens.count);
+}
+
+static bool is_per_token(pith__gguf_string key)
+{
+    return pith__gguf_string_equal(key, TOKENS) || pith__gguf_string_equal(key, TYPES) ||
+           pith__gguf_string_equal(key, SCORES);
+}
+
+static pith_status add_vocabulary(exporter *e, const pith__gguf *vocabulary, const char *more)
 {
     static const char prefix[] = "tokenizer.";
     for (size_t i = 0; i < vocabulary->n_kvs; i++) {
         const pith__gguf_kv *kv = &vocabulary->kvs[i];
         if (kv->key.size > sizeof prefix - 1 &&
-            memcmp(kv->key.data, prefix, sizeof prefix - 1) == 0) {
-            PITH__TRY(pith__gguf_writer_add_kv(&e->writer, kv, e->err));
+            memcmp(kv->key.data, prefix, sizeof prefix - 1) == 0 &&
+            (more == NULL || !is_per_token(kv->key))) {
+            PITH__TRY(pith__gguf_writer_add_kv(e->writer, kv, e->err));
         }
     }
-    return PITH_OK;
+    return more == NULL ? PITH_OK : add_grown(e, vocabulary, more);
 }
 
 static pith_status add_tensor(exporter *e, const char *name, const pith__weight *weight,
@@ -104,7 +170,7 @@ static pith_status add_tensor(exporter *e, const char *name, const pith__weight 
                                       .dims = {weight->cols, weight->rows, 1, 1},
                                       .type = type,
                                       .data = data};
-    return pith__gguf_writer_add_tensor(&e->writer, &tensor, e->err);
+    return pith__gguf_writer_add_tensor(e->writer, &tensor, e->err);
 }
 
 /* NAME.weight as int8 rows, NAME.scale with their scales. */
@@ -112,8 +178,8 @@ static pith_status add_int8(exporter *e, const pith__weight *weight, const float
 {
     int8_t *i8 = NULL;
     float *scale = NULL;
-    PITH__TRY(pith__arena_alloc(&e->arena, weight->rows, weight->cols, &i8, e->err));
-    PITH__TRY(pith__arena_alloc(&e->arena, weight->rows, sizeof *scale, &scale, e->err));
+    PITH__TRY(pith__arena_alloc(e->arena, weight->rows, weight->cols, &i8, e->err));
+    PITH__TRY(pith__arena_alloc(e->arena, weight->rows, sizeof *scale, &scale, e->err));
     for (size_t r = 0; r < weight->rows; r++) {
         scale[r] = pith__tensor_quantize_weights(values + r * weight->cols, weight->cols, 127,
                                                  i8 + r * weight->cols);
@@ -130,7 +196,7 @@ static pith_status add_f16(exporter *e, const pith__weight *weight, const float 
 {
     const size_t count = weight->rows * weight->cols;
     uint16_t *half = NULL;
-    PITH__TRY(pith__arena_alloc(&e->arena, count, sizeof *half, &half, e->err));
+    PITH__TRY(pith__arena_alloc(e->arena, count, sizeof *half, &half, e->err));
     PITH__TRY(pith__gguf_quantize(PITH__GGUF_TYPE_F16, values, half, count, e->err));
     return add_tensor(e, weight->name, weight, PITH__GGUF_TYPE_F16, half);
 }
@@ -148,24 +214,30 @@ static pith_status add_weights(exporter *e, const pith__weights *weights, pith__
     return PITH_OK;
 }
 
+pith_status pith__export_add(const pith__exported *model, pith__arena *arena,
+                             pith__gguf_writer *writer, pith_error *err)
+{
+    exporter e = {writer, arena, err};
+    PITH__TRY(add_config(&e, model->name == NULL ? "" : model->name, model->config));
+    PITH__TRY(add_vocabulary(&e, model->vocabulary, model->token));
+    return add_weights(&e, model->weights, model->type);
+}
+
 pith_status pith__export_model(const char *path, const char *name, const pith__model_config *config,
                                const pith__weights *weights, const pith__gguf *vocabulary,
                                pith__weight_type type, const pith_allocator *mem, pith_error *err)
 {
-    exporter e = {.err = err};
-    pith__gguf_writer_init(&e.writer, mem);
-    pith__arena_init(&e.arena, mem);
-    pith_status status = add_config(&e, name == NULL ? "" : name, config);
+    const pith__exported model = {
+        .name = name, .config = config, .weights = weights, .vocabulary = vocabulary, .type = type};
+    pith__gguf_writer writer;
+    pith__arena arena;
+    pith__gguf_writer_init(&writer, mem);
+    pith__arena_init(&arena, mem);
+    pith_status status = pith__export_add(&model, &arena, &writer, err);
     if (status == PITH_OK) {
-        status = add_vocabulary(&e, vocabulary);
+        status = pith__gguf_writer_save(&writer, path, err);
     }
-    if (status == PITH_OK) {
-        status = add_weights(&e, weights, type);
-    }
-    if (status == PITH_OK) {
-        status = pith__gguf_writer_save(&e.writer, path, err);
-    }
-    pith__arena_deinit(&e.arena);
-    pith__gguf_writer_deinit(&e.writer);
+    pith__arena_deinit(&arena);
+    pith__gguf_writer_deinit(&writer);
     return status;
 }

@@ -38,3 +38,31 @@ void pith__shuffle(size_t *order, size_t count, uint64_t key, uint64_t stream)
         order[other] = swapped;
     }
 }
+
+/* ---- decks -------------------------------------------------------------------------------------- */
+
+pith_status pith__deck_init(pith__deck *deck, size_t count, const pith_allocator *mem,
+                            pith_error *err)
+{
+    *deck = (pith__deck){.mem = *mem, .count = count};
+    return pith__alloc(mem, count, sizeof *deck->order, &deck->order, err);
+}
+
+void pith__deck_deinit(pith__deck *deck)
+{
+    if (deck->order != NULL) {
+        pith__free(&deck->mem, deck->order, deck->count, sizeof *deck->order);
+    }
+    *deck = (pith__deck){0};
+}
+
+size_t pith__deck_at(pith__deck *deck, uint64_t seed, uint64_t stream, uint64_t n)
+{
+    const uint64_t epoch = n / deck->count;
+    if (!deck->has_order || deck->epoch != epoch) {
+        pith__shuffle(deck->order, deck->count, pith__random(seed, stream, epoch), stream);
+        deck->has_order = true;
+        deck->epoch = epoch;
+    }
+    return deck->order[n % deck->count];
+}

@@ -85,7 +85,9 @@ typedef struct pith__learner {
     const pith__lora *lora; /* or NULL */
     uint64_t dropout_seed;  /* of the adapter's dropout in this update; 0: none */
     const pith__sample *samples;
-    pith__sink sink; /* gradients NULL: only the loss is wanted */
+    const float *row; /* (d) what rows without an id read, inside sink.values if it has a gradient;
+                         NULL: all rows have ids */
+    pith__sink sink;  /* gradients NULL: only the loss is wanted */
     bool recompute;
 } pith__learner;
 
@@ -97,7 +99,7 @@ PITH_NODISCARD pith_status pith__learn(const pith__learner *learner, const pith_
                                        const size_t *numbers, size_t n, double *loss,
                                        uint64_t *tokens, pith_error *err);
 
-/* Arena of one call with so many rows in all. */
+/* Arena of one call with so many rows in all, some of them without an id. */
 size_t pith__learn_bytes(const pith__model_config *config, size_t rows, bool recompute);
 
 /* Makes `count` samples with room for `length` tokens each; released with pith__samples_free(). */
@@ -105,6 +107,12 @@ PITH_NODISCARD pith_status pith__samples_new(size_t count, size_t length, const 
                                              pith__sample **out, pith_error *err);
 void pith__samples_free(pith__sample *samples, size_t count, size_t length,
                         const pith_allocator *mem);
+
+/*
+ * The seed of an adapter's dropout for sample number `sample` of a run; never 0, which means none. A
+ * pass has one seed: with dropout it has one sample.
+ */
+uint64_t pith__dropout_seed(uint64_t seed, uint64_t sample);
 
 /* ---- files ------------------------------------------------------------------------------------ */
 
@@ -132,6 +140,20 @@ PITH_NODISCARD pith_status pith__export_model(const char *path, const char *name
                                               const pith__weights *weights,
                                               const pith__gguf *vocabulary, pith__weight_type type,
                                               const pith_allocator *mem, pith_error *err);
+
+/* A model to be written. */
+typedef struct pith__exported {
+    const char *name; /* or NULL */
+    const pith__model_config *config;
+    const pith__weights *weights;
+    const pith__gguf *vocabulary;
+    const char *token; /* a control token that becomes its last entry; NULL: none */
+    pith__weight_type type;
+} pith__exported;
+
+/* The same into a writer, for files that say more. Converted tensors lie in `arena`. */
+PITH_NODISCARD pith_status pith__export_add(const pith__exported *model, pith__arena *arena,
+                                            pith__gguf_writer *writer, pith_error *err);
 
 /*
  * Nats and tokens of the held-out documents of `source`, the first `bytes` of text or so (0:

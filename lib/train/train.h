@@ -23,6 +23,23 @@ double pith__random_unit(uint64_t seed, uint64_t stream, uint64_t counter);
 /* order (count): 0 .. count - 1 in an order that `key` and `stream` alone decide. */
 void pith__shuffle(size_t *order, size_t count, uint64_t key, uint64_t stream);
 
+/* The numbers 0 .. count - 1 again and again, each time in an order of its own. */
+typedef struct pith__deck {
+    pith_allocator mem;
+    size_t count;
+    size_t *order; /* of `epoch` */
+    uint64_t epoch;
+    bool has_order;
+} pith__deck;
+
+/* E_MEMORY. */
+PITH_NODISCARD pith_status pith__deck_init(pith__deck *deck, size_t count,
+                                           const pith_allocator *mem, pith_error *err);
+void pith__deck_deinit(pith__deck *deck); /* accepts an all-zero deck */
+
+/* Number `n`, counted over all rounds; the order is that of (seed, stream, round). */
+size_t pith__deck_at(pith__deck *deck, uint64_t seed, uint64_t stream, uint64_t n);
+
 /* ---- documents ------------------------------------------------------------------------- */
 
 /* Where a document ends: a line that holds nothing else. */
@@ -67,6 +84,8 @@ typedef struct pith__sample {
     uint32_t *targets;   /* (length), or PITH__NO_TARGET */
     uint32_t *documents; /* (length) number of the document within the sample, for the mask */
     uint32_t *positions; /* (length) from 0 within each document's part */
+    /* (length) rows of the sample that each row sees first; NULL: those of its document */
+    const uint32_t *first;
 } pith__sample;
 
 /*
@@ -446,7 +465,8 @@ typedef struct pith__distill_report {
  * released code has the reverse direction). The teacher reads [BOS] context x, the student
  * [BOS] rows x, or [BOS] x with the adapter. What the teacher says is computed once, and kept as
  * hidden states. The gradient of an update is averaged over its tokens. Events EVALUATION have
- * source "held out" and the KL as loss.
+ * source "held out" ("training" if nothing is) and the KL as loss; START is followed by one with
+ * source "no context" and kl_none, and in a run from the beginning by one with kl_start.
  *
  * learned: empty on entry; tensor "soft_prompt" (slots, d), or the adapter's factors as
  * pith__lora_layout(). Fails like pith__train_base(); E_CONTEXT if context and continuation do not fit.
@@ -537,11 +557,24 @@ typedef struct pith__gist_settings {
  * Instruction tuning under a mask (Mu, Li & Goodman 2023): [BOS] "Instruction: {instruction}\n", k
  * gist tokens, "\nInput: {input}\nOutput:" (without the input's line if there is none), " {output}"
  * and EOS; cross-entropy of output and EOS. Rows after the gist tokens see nothing before
- * them, BOS included. The token's row starts as the mean of all rows. Triples
- * that are too long for run.length lose the end of their input. The rest is as in pith__train_align().
+ * them, BOS included. Controls: POSITIVE sees everything and has one gist token, NEGATIVE sees
+ * nothing up to the last one, TFIDF has the first token of one keyword for the instruction, and no
+ * gist token. What comes behind the gist tokens is tokenised by itself. Triples that are too long
+ * for run.length lose the end of their input, then that of their output, then, if there is no
+ * room for any of it, that of the instruction. The rest is as in pith__train_align().
+ *
+ * The token's row starts as the mean of all rows, in a head of its own too. A token that is new gets
+ * the first id behind the tokenizer's and is a control token of `output`; one that is there must
+ * be one. It is part of the softmax, and is learned never to be expected: by its row, and by the
+ * adapter if there is one, whose row has a gradient as an input alone. Only files of condition GIST
+ * have keys pith.gist.*; an adapter of another one lacks the row.
  *
  * scores: (n_conditions * (n_tests + 1)), condition by condition; how they stand at the end. A run of
- * several conditions has a checkpoint for each, CHECKPOINT.N from the second on.
+ * several conditions has a checkpoint for each, CHECKPOINT.N from the second on; those that are done
+ * are judged again, and nothing else. Every condition has its own events from START to END; after END
+ * it is judged, with events EVALUATION "CONDITION SPLIT", and the first one's results are written.
+ * Outputs are the likeliest tokens after a capsule, as in use; what the tokenizer cannot spell is not
+ * among them.
  */
 PITH_NODISCARD pith_status pith__train_gist(const pith__gist_settings *settings,
                                             const pith_allocator *mem, pith__gist_score *scores,

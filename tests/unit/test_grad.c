@@ -10,10 +10,11 @@
 #define DROPOUT_TOLERANCE  5e-3
 #define DROPOUT_STEP       2e-3
 
-enum { MASKS = 5, DIRECTIONS = 3 };
+enum { MASKS = 6, DIRECTIONS = 3 };
 
-/* All five rules by name. */
-static const char *const mask_names[MASKS] = {"causal", "gist", "negative", "documents", "matrix"};
+/* All six rules by name. */
+static const char *const mask_names[MASKS] = {"causal",    "gist",  "negative",
+                                              "documents", "first", "matrix"};
 
 /* ---- groups of what has a gradient ----------------------------------------------------------- */
 
@@ -608,6 +609,102 @@ static void rules_are_matrices(void **state)
     assert_true(worst < 1e-6);
 }
 
+/* Each of the other rules as the rows that are seen first: the same bytes, with a prefix and without. */
+static void first_rows_are_any_rule(void **state)
+{
+    (void)state;
+    for (size_t prefix = 0; prefix <= PROBLEM_PREFIX; prefix += PROBLEM_PREFIX) {
+        problem p;
+        problem_open(&p, &shapes[0], prefix, 0.0f, 8);
+        float *by_rule = malloc(p.count * sizeof *by_rule);
+        float *by_rows = malloc(p.count * sizeof *by_rows);
+        assert_non_null(by_rule);
+        assert_non_null(by_rows);
+        for (size_t m = 0; m < PITH__MASK_FIRST; m++) {
+            problem_mask(&p, (pith__mask_rule)m);
+            const double a = problem_run(&p, by_rule);
+            for (size_t r = 0; r < PROBLEM_ROWS; r++) {
+                p.first[r] = 0;
+                while (!rule_sees(&p.input.mask, r, p.first[r])) {
+                    p.first[r]++;
+                }
+            }
+            problem_mask(&p, PITH__MASK_FIRST);
+            const double b = problem_run(&p, by_rows);
+            const double difference = largest_difference(by_rows, by_rule, p.count);
+            const bool exact = prefix == 0 || m != PITH__MASK_CAUSAL; /* that one needs no matrix */
+            print_message("prefix %zu, %s: loss %.1e, gradient %.1e\n", prefix, mask_names[m],
+                          fabs(a - b), difference);
+            assert_true(exact ? difference == 0.0 : difference < 1e-5);
+            assert_true(exact ? a == b : fabs(a - b) < 1e-5);
+        }
+        free(by_rule);
+        free(by_rows);
+        problem_close(&p);
+    }
+}
+
+/* Rows of a packed sample, and the gist tokens within it. */
+typedef struct packed_gist {
+    pith__mask_rule rule;
+    size_t start, end;
+    size_t gist_first, gist_last;
+} packed_gist;
+
+static void packed_gists_are_each_alone(void **state)
+{
+    (void)state;
+    static const packed_gist samples[] = {{PITH__MASK_GIST, 0, 5, 2, 3},
+                                          {PITH__MASK_GIST_NEGATIVE, 5, 9, 1, 1},
+                                          {PITH__MASK_GIST, 9, PROBLEM_ROWS, 1, 2}};
+    double hidden = 0.0;
+    double gradients = 0.0;
+    for (size_t s = 0; s < SHAPES; s++) {
+        problem p;
+        problem_open(&p, &shapes[s], 0, 0.0f, 100 * s + 9);
+        const size_t d = p.config.width;
+        float *packed = calloc(p.t.weights.count, sizeof *packed);
+        float *alone = calloc(p.t.weights.count, sizeof *alone);
+        float *packed_hidden = calloc(PROBLEM_ROWS * d, sizeof *packed_hidden);
+        float *alone_hidden = calloc(PROBLEM_ROWS * d, sizeof *alone_hidden);
+        for (size_t k = 0; k < 3; k++) {
+            const packed_gist *one = &samples[k];
+            pith__pass_input input = {.rows = one->end - one->start,
+                                      .ids = p.ids + one->start,
+                                      .embeddings = p.embeddings + one->start * d,
+                                      .mask = {.rule = one->rule,
+                                               .gist_first = one->gist_first,
+                                               .gist_last = one->gist_last,
+                                               .documents = p.documents},
+                                      .lora = &p.lora};
+            memset(p.documents, 0, sizeof p.documents);
+            for (size_t r = 0; r < input.rows; r++) {
+                size_t seen = 0;
+                while (!rule_sees(&input.mask, r, seen)) {
+                    seen++;
+                }
+                p.positions[one->start + r] = (uint32_t)r;
+                p.first[one->start + r] = (uint32_t)(one->start + seen);
+            }
+            linear_loss(&p, &input, p.c_hidden + one->start * d, alone,
+                        alone_hidden + one->start * d);
+        }
+        problem_mask(&p, PITH__MASK_FIRST);
+        linear_loss(&p, &p.input, p.c_hidden, packed, packed_hidden);
+        keep_worst(&hidden, largest_difference(packed_hidden, alone_hidden, PROBLEM_ROWS * d));
+        keep_worst(&gradients, relative_error(packed, alone, p.t.weights.count));
+        free(packed);
+        free(alone);
+        free(packed_hidden);
+        free(alone_hidden);
+        problem_close(&p);
+    }
+    print_message("packed gists and each alone differ: hidden %.1e, gradient %.1e\n", hidden,
+                  gradients);
+    assert_true(hidden < 1e-5);
+    assert_true(gradients < 1e-5);
+}
+
 /* ---- more rows than attention takes at a time ---------------------------------------------- */
 
 enum { LONG_ROWS = 300, LONG_FIRST = 130, LONG_GIST = 140 };
@@ -618,6 +715,7 @@ typedef struct long_pass {
     trainable t;
     uint32_t ids[LONG_ROWS];
     uint32_t documents[LONG_ROWS];
+    uint32_t first[LONG_ROWS];
     uint8_t matrix[LONG_ROWS * LONG_ROWS];
     float *d_hidden; /* (rows, d) */
     float *hidden;   /* (rows, d) */
@@ -631,6 +729,7 @@ static void long_open(long_pass *l)
     for (size_t i = 0; i < LONG_ROWS; i++) {
         l->ids[i] = (uint32_t)test_random_below(&seed, l->t.model.config.vocabulary);
         l->documents[i] = (uint32_t)(i / 90);
+        l->first[i] = (uint32_t)test_random_below(&seed, i + 1);
     }
     l->d_hidden = problem_floats(LONG_ROWS * l->t.model.config.width, 0.01, 9);
     l->hidden = problem_floats(LONG_ROWS * l->t.model.config.width, 0.0, 10);
@@ -654,6 +753,7 @@ static void long_run(long_pass *l, pith__mask_rule rule)
                                              .gist_first = LONG_GIST,
                                              .gist_last = LONG_GIST + 7,
                                              .documents = l->documents,
+                                             .first = l->first,
                                              .matrix = l->matrix}};
     trainable_zero(&l->t);
     pith__pass *pass = pass_run(&l->t.model, &l->t.ctx, &input);
@@ -681,7 +781,8 @@ static void long_rules_are_matrices(void **state)
         const pith__mask mask = {.rule = (pith__mask_rule)m,
                                  .gist_first = LONG_GIST,
                                  .gist_last = LONG_GIST + 7,
-                                 .documents = l->documents};
+                                 .documents = l->documents,
+                                 .first = l->first};
         for (size_t i = 0; i < (size_t)LONG_ROWS * LONG_ROWS; i++) {
             l->matrix[i] = (uint8_t)rule_sees(&mask, i / LONG_ROWS, i % LONG_ROWS);
         }
@@ -966,6 +1067,14 @@ static void nonsense_is_refused(void **state)
     assert_refused(&p, &input);
     input.mask = (pith__mask){.rule = PITH__MASK_DOCUMENTS};
     assert_refused(&p, &input);
+    input.mask = (pith__mask){.rule = PITH__MASK_FIRST};
+    assert_refused(&p, &input);
+    for (uint32_t late = 0; late < PROBLEM_ROWS; late += PROBLEM_ROWS - 1) {
+        uint32_t first[PROBLEM_ROWS] = {0};
+        first[late] = late + 1;
+        input.mask.first = first;
+        assert_refused(&p, &input);
+    }
     input = p.input;
     input.embeddings = NULL; /* some rows have no id */
     assert_refused(&p, &input);
@@ -1017,6 +1126,7 @@ static pith_status step_run(step *s, const pith_allocator *mem)
 {
     const pith__model_config *c = &shapes[0].config;
     static const uint32_t ids[] = {3, 1, 4, 1, 5, 9, 2};
+    static const uint32_t first[] = {0, 1, 0, 2, 4, 3, 0};
     static const float prefix_values[2 * 2 * 12];
     static const uint8_t matrix[7 * 9] = {1, 1, 1};
     const pith__prefix prefix = {2, prefix_values, prefix_values};
@@ -1036,6 +1146,7 @@ static pith_status step_run(step *s, const pith_allocator *mem)
                                                  .gist_first = 2,
                                                  .gist_last = 3,
                                                  .documents = ids,
+                                                 .first = first,
                                                  .matrix = matrix},
                                         .prefix = &prefix,
                                         .lora = &s->lora,
@@ -1108,6 +1219,8 @@ int main(void)
         cmocka_unit_test(packed_documents_are_separate),
         cmocka_unit_test(a_prefix_is_the_first_half),
         cmocka_unit_test(rules_are_matrices),
+        cmocka_unit_test(first_rows_are_any_rule),
+        cmocka_unit_test(packed_gists_are_each_alone),
         cmocka_unit_test(long_rules_are_matrices),
         cmocka_unit_test(a_long_prefix_is_the_first_half),
         cmocka_unit_test(same_bytes_with_threads_and_recomputed),
