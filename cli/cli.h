@@ -33,6 +33,13 @@ typedef enum cli_switch { CLI_UNSET = 0, CLI_YES = 1, CLI_NO = 2 } cli_switch;
 /* In the order of the option's choices. */
 typedef enum cli_color { CLI_COLOR_AUTO = 0, CLI_COLOR_ALWAYS = 1, CLI_COLOR_NEVER = 2 } cli_color;
 
+/* In the order of the option's choices. */
+typedef enum cli_capsule_method {
+    CLI_CAPSULE_AUTO = 0,
+    CLI_CAPSULE_GIST = 1,
+    CLI_CAPSULE_CC = 2
+} cli_capsule_method;
+
 /* One library parameter given a value, in the order of the command line. */
 typedef struct cli_assignment {
     const pith_param_info *param;
@@ -45,6 +52,23 @@ typedef struct cli_words {
     const char **items;
     size_t count;
 } cli_words;
+
+/* Part of what is read before something is written: in the order of the command line. */
+typedef enum cli_piece_kind {
+    CLI_PIECE_TEXT,   /* the words themselves */
+    CLI_PIECE_FILE,   /* a text, or a capsule if it is one */
+    CLI_PIECE_CAPSULE /* a capsule */
+} cli_piece_kind;
+
+typedef struct cli_piece {
+    cli_piece_kind kind;
+    const char *value; /* borrowed */
+} cli_piece;
+
+typedef struct cli_pieces {
+    cli_piece *items;
+    size_t count;
+} cli_pieces;
 
 /* Strings are borrowed from argv and the environment; NULL means not given. */
 typedef struct cli_settings {
@@ -64,14 +88,23 @@ typedef struct cli_settings {
     const char *response;
     const char *original;
     const char *compressed;
-    uint32_t precision; /* pith_precision */
-    uint32_t color;     /* cli_color */
-    cli_switch json, jsonl, units, heat, progress, verbose, dropped, help, version;
+    const char *trigger;
+    const char *questions;
+    const char *instructions;
+    uint32_t samples;
+    uint32_t question_tokens;
+    uint32_t capsule_type; /* pith_capsule_type */
+    uint32_t method;       /* cli_capsule_method */
+    uint32_t precision;    /* pith_precision */
+    uint32_t color;        /* cli_color */
+    cli_switch json, jsonl, units, heat, progress, verbose, dropped, logprobs, help, version;
     pith_bench_options bench;
     cli_assignment *assignments; /* owned */
     size_t assignment_count;
     cli_words contexts; /* of --context */
+    cli_words attributes;
     cli_words operands;
+    cli_pieces pieces; /* operands too, of a verb that takes pieces */
 } cli_settings;
 
 void cli_settings_deinit(cli_settings *settings);
@@ -93,7 +126,18 @@ void cli_settings_deinit(cli_settings *settings);
 #define CLI_TRAIN_BASE      1024U
 #define CLI_TRAIN_ALIGN     2048U
 #define CLI_TRAIN_EVALUATE  4096U
-#define CLI_RECIPES         (CLI_TRAIN_TOKENIZER | CLI_TRAIN_BASE | CLI_TRAIN_ALIGN | CLI_TRAIN_EVALUATE)
+#define CLI_TRAIN_CC        8192U
+#define CLI_TRAIN_DISTILL   16384U
+#define CLI_TRAIN_GIST      32768U
+
+/* Those that learn in steps, and may be stopped between two of them. */
+#define CLI_LEARNS \
+    (CLI_TRAIN_BASE | CLI_TRAIN_ALIGN | CLI_TRAIN_CC | CLI_TRAIN_DISTILL | CLI_TRAIN_GIST)
+#define CLI_RECIPES (CLI_TRAIN_TOKENIZER | CLI_LEARNS | CLI_TRAIN_EVALUATE)
+
+#define CLI_ENCODE   65536U
+#define CLI_GENERATE 131072U
+#define CLI_PROBE    262144U
 
 typedef struct cli_verb {
     const char *name;                         /* "train base" for a recipe */
@@ -119,6 +163,9 @@ int cli_run_score(const cli_settings *settings);
 int cli_run_inspect(const cli_settings *settings);
 int cli_run_recover(const cli_settings *settings);
 int cli_run_rank(const cli_settings *settings);
+int cli_run_encode(const cli_settings *settings);
+int cli_run_generate(const cli_settings *settings);
+int cli_run_probe(const cli_settings *settings);
 int cli_run_bench(const cli_settings *settings);
 int cli_run_train(const cli_settings *settings);
 int cli_run_help(const cli_settings *settings);
@@ -133,6 +180,7 @@ typedef enum cli_store {
     CLI_STORE_CHOICE, /* a uint32_t of the settings: index of the choice */
     CLI_STORE_NUMBER, /* a uint32_t of the settings */
     CLI_STORE_WORDS,  /* one more of a cli_words of the settings */
+    CLI_STORE_PIECE,  /* one more of the pieces; `offset` is its cli_piece_kind */
     CLI_STORE_PARAM   /* the list of assignments, for pith_ctx_set() */
 } cli_store;
 
@@ -285,6 +333,27 @@ int cli_prompt_report(const cli_prompt *prompt, const pith_error *err);
 /* "context", "instruction" or "question". */
 const char *cli_role_name(pith_role role);
 
+/* ---- pieces: texts and capsules, in their order -------------------------------- */
+
+/* What pith_generate() reads, and everything that it lies in. */
+typedef struct cli_read_pieces {
+    pith_piece *items;
+    cli_input *inputs;       /* (count) */
+    pith_capsule **capsules; /* (count), or NULL */
+    size_t count;
+} cli_read_pieces;
+
+/* Reads them; names are of files, and "-" is standard input. Reports errors; an exit code. To be
+ * freed either way. */
+int cli_pieces_open(const cli_piece *pieces, size_t count, cli_read_pieces *out);
+void cli_pieces_free(cli_read_pieces *pieces);
+
+/* Reads a capsule. Reports errors; an exit code. */
+int cli_capsule_open(const char *path, pith_capsule **out);
+
+/* cli_report() for a call with these pieces: an offset can only be told if there is one text. */
+int cli_pieces_report(const cli_read_pieces *pieces, const pith_error *err);
+
 /* ---- output ----------------------------------------------------------------- */
 
 /*
@@ -336,6 +405,13 @@ void cli_json_text(FILE *file, const char *key, const char *data, size_t size);
 
 /* A number with `digits` significant digits; null when it is not finite. */
 void cli_json_number(FILE *file, double value, int digits);
+
+/* Whether the bytes are valid UTF-8: what JSON can hold as a string. */
+bool cli_is_utf8(const char *data, size_t size);
+
+/* Between quotes, on one line whatever the bytes. Parts of a character (`whole` is false) and
+ * control characters appear as escapes, since a terminal could not show them. */
+void cli_write_quoted(FILE *file, const char *text, size_t size, bool whole);
 
 /* Decodes `size` characters of base64. NULL if they are not; the caller frees. */
 char *cli_base64_decode(const char *text, size_t size, size_t *out_size);
@@ -463,6 +539,46 @@ typedef struct cli_recovery {
  */
 int cli_recovery_open(const char *path, const cli_prompt *prompt, cli_recovery *out);
 void cli_recovery_free(cli_recovery *r);
+
+/* ---- probing ---------------------------------------------------------------------------- */
+
+/* What pith probe works on. */
+typedef struct cli_probe {
+    const cli_settings *settings;
+    cli_engine engine;
+    pith_capsule *capsule;
+    cli_input source;
+    cli_output out;
+    cli_output html; /* file is NULL unless --html was given */
+} cli_probe;
+
+/* Lines of a JSONL file, each an object with certain texts. */
+typedef struct cli_table {
+    struct json_t **objects; /* (count) owned */
+    size_t count;
+} cli_table;
+
+/*
+ * Reads a file whose every line is an object in which all of `keys` (up to a NULL) are strings; empty
+ * lines are passed over. Reports errors; an exit code. To be freed either way.
+ */
+int cli_table_open(const char *path, const char *const *keys, cli_table *out);
+void cli_table_free(cli_table *table);
+
+/* A text of object `index`, NUL-terminated, valid as long as the table. */
+const char *cli_table_text(const cli_table *table, size_t index, const char *key, size_t *size);
+
+/*
+ * Mean nats per token of `text` read after the pieces; NaN if it has no token that anything
+ * precedes. Fails like pith_score_after().
+ */
+pith_status cli_probe_nats(const cli_probe *probe, const pith_piece *pieces, size_t count,
+                           const char *text, size_t size, double *out, pith_error *err);
+
+/* Each does its probe and writes to probe->out. Reports errors; an exit code. */
+int cli_probe_recall(cli_probe *probe);
+int cli_probe_questions(cli_probe *probe);
+int cli_probe_instructions(cli_probe *probe);
 
 /* How a verb does one record, and one prompt. */
 typedef struct cli_work {

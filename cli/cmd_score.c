@@ -92,28 +92,6 @@ static pith_status score_record(cli_engine *engine, const cli_settings *settings
 
 /* ---- table ---------------------------------------------------------------------- */
 
-/* Between quotes, on one line whatever the bytes. Parts of a character (`whole` is false) and
- * control characters appear as escapes, since a terminal could not show them. */
-static void write_quoted(FILE *file, const char *text, size_t size, bool whole)
-{
-    (void)fputc('"', file);
-    for (size_t i = 0; i < size; i++) {
-        const unsigned char c = (unsigned char)text[i];
-        if (c == '\n') {
-            (void)fputs("\\n", file);
-        } else if (c == '\t') {
-            (void)fputs("\\t", file);
-        } else if (c == '\\' || c == '"') {
-            (void)fprintf(file, "\\%c", c);
-        } else if (c < 0x20 || c == 0x7F || (c >= 0x80 && !whole)) {
-            (void)fprintf(file, "\\x%02x", c);
-        } else {
-            (void)fputc(c, file);
-        }
-    }
-    (void)fputc('"', file);
-}
-
 static bool is_continuation(const char *text, size_t size, size_t at)
 {
     return at < size && ((unsigned char)text[at] & 0xC0) == 0x80;
@@ -134,7 +112,7 @@ static void write_table(FILE *file, const cli_input *input, const pith_scores *s
         }
         const bool whole = !is_continuation(input->data, input->size, t->start) &&
                            !is_continuation(input->data, input->size, t->end);
-        write_quoted(file, input->data + t->start, t->end - t->start, whole);
+        cli_write_quoted(file, input->data + t->start, t->end - t->start, whole);
         (void)fputc('\n', file);
     }
     const summary s = summarise(scores, input->size);

@@ -199,7 +199,7 @@ static int report_end(view *v, const pith_training *training, pith_status status
     if (status != PITH_OK) {
         return cli_report(NULL, err, NULL, 0);
     }
-    static const char *const outputs[] = {"output", "adapter"};
+    static const char *const outputs[] = {"output", "adapter", "report"};
     for (size_t i = 0; i < sizeof outputs / sizeof outputs[0] && !v->is_quiet; i++) {
         if (pith_training_get(training, outputs[i], path, sizeof path, NULL) == PITH_OK &&
             path[0] != '\0') {
@@ -209,17 +209,31 @@ static int report_end(view *v, const pith_training *training, pith_status status
     return 0;
 }
 
-/* An exit code. */
-static int set_all(pith_training *training, const cli_settings *settings)
+/* Sets others, which what is given beside it must be able to change. */
+static bool is_mode(const cli_assignment *assignment)
+{
+    return strcmp(assignment->param->name, "mode") == 0;
+}
+
+/* The mode, or all others. An exit code. */
+static int set_some(pith_training *training, const cli_settings *settings, bool mode)
 {
     pith_error err;
     for (size_t i = 0; i < settings->assignment_count; i++) {
         const cli_assignment *a = &settings->assignments[i];
-        if (pith_training_set(training, a->param->name, a->value, &err) != PITH_OK) {
+        if (is_mode(a) == mode &&
+            pith_training_set(training, a->param->name, a->value, &err) != PITH_OK) {
             return cli_report_assignment(a, &err);
         }
     }
     return 0;
+}
+
+/* An exit code. */
+static int set_all(pith_training *training, const cli_settings *settings)
+{
+    const int code = set_some(training, settings, true);
+    return code != 0 ? code : set_some(training, settings, false);
 }
 
 /* An exit code. Recipes without steps have nothing to save: a signal ends them as it ends others. */
@@ -227,7 +241,7 @@ static int run(pith_training *training, const cli_verb *verb, const cli_settings
 {
     pith_error err;
     const bool is_terminal = isatty(STDERR_FILENO) != 0;
-    view v = {.has_steps = (verb->bit & (CLI_TRAIN_BASE | CLI_TRAIN_ALIGN)) != 0,
+    view v = {.has_steps = (verb->bit & CLI_LEARNS) != 0,
               .is_line =
                   settings->progress == CLI_YES || (settings->progress == CLI_UNSET && is_terminal),
               .is_quiet = settings->progress == CLI_NO,

@@ -120,3 +120,32 @@ void cli_json_number(FILE *file, double value, int digits)
         (void)fputs("null", file);
     }
 }
+
+bool cli_is_utf8(const char *data, size_t size)
+{
+    json_t *string = json_stringn(size == 0 ? "" : data, size);
+    json_decref(string);
+    return string != NULL;
+}
+
+/* ---- a terminal ---------------------------------------------------------------- */
+
+void cli_write_quoted(FILE *file, const char *text, size_t size, bool whole)
+{
+    (void)fputc('"', file);
+    for (size_t i = 0; i < size; i++) {
+        const unsigned char c = (unsigned char)text[i];
+        if (c == '\n') {
+            (void)fputs("\\n", file);
+        } else if (c == '\t') {
+            (void)fputs("\\t", file);
+        } else if (c == '\\' || c == '"') {
+            (void)fprintf(file, "\\%c", c);
+        } else if (c < 0x20 || c == 0x7F || (c >= 0x80 && !whole)) {
+            (void)fprintf(file, "\\x%02x", c);
+        } else {
+            (void)fputc(c, file);
+        }
+    }
+    (void)fputc('"', file);
+}

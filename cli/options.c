@@ -14,9 +14,12 @@
 
 #define TEXT_IN (CLI_COMPRESS | CLI_SCORE)
 #define PARTS   (CLI_COMPRESS | CLI_RANK | CLI_RECOVER)
-#define RUNS    (TEXT_IN | CLI_RANK) /* the model */
-#define PRINTS  (RUNS | CLI_INSPECT | CLI_RECOVER | CLI_BENCH | CLI_DOCS)
-#define MODEL   (RUNS | CLI_BENCH)
+#define SCORES  (TEXT_IN | CLI_RANK)
+#define SOFT    (CLI_ENCODE | CLI_GENERATE | CLI_PROBE)
+#define RUNS    (SCORES | SOFT) /* the model */
+#define PRINTS \
+    (SCORES | CLI_GENERATE | CLI_PROBE | CLI_INSPECT | CLI_RECOVER | CLI_BENCH | CLI_DOCS)
+#define MODEL (RUNS | CLI_BENCH)
 
 /* ---- groups: the headings of help ---------------------------------------------- */
 
@@ -25,6 +28,9 @@
 #define PROTECTION "Protection"
 #define STRUCTURE  "Structure"
 #define LINGUA     "Methods llmlingua and longllmlingua"
+#define CAPSULE    "Capsule"
+#define WRITING    "Generating"
+#define PROBING    "Probing"
 #define DATA       "Data"
 #define SCORING    "Model"
 #define TRAINING   "Training"
@@ -34,9 +40,9 @@
 #define OUTPUT     "Output"
 #define GENERAL    "General"
 
-static const char *const groups[] = {INPUT, AMOUNT,  PROTECTION, STRUCTURE, LINGUA,
-                                     DATA,  SCORING, TRAINING,   LORA,      OPTIMIZER,
-                                     FILES, OUTPUT,  GENERAL};
+static const char *const groups[] = {INPUT,     AMOUNT,  PROTECTION, STRUCTURE, LINGUA,   CAPSULE,
+                                     WRITING,   PROBING, DATA,       SCORING,   TRAINING, LORA,
+                                     OPTIMIZER, FILES,   OUTPUT,     GENERAL};
 
 const char *cli_group_at(size_t index)
 {
@@ -49,7 +55,8 @@ static const struct {
     const char *first;
     const char *group;
 } param_groups[] = {{"method", AMOUNT},      {"keep", PROTECTION},         {"format", STRUCTURE},
-                    {"rank-method", LINGUA}, {"keep-pattern", PROTECTION}, {"score-by", SCORING}};
+                    {"rank-method", LINGUA}, {"keep-pattern", PROTECTION}, {"score-by", SCORING},
+                    {"slots", CAPSULE},      {"max-tokens", WRITING}};
 
 /* By the scope of a recipe's parameter. */
 static const struct {
@@ -87,14 +94,33 @@ static const struct {
 #define CHOICE(name, choices, group, verbs, field, help)                                        \
     ROW(name, 0, PITH_PARAM_ENUM, "auto", choices, NULL, group, verbs, CLI_STORE_CHOICE, field, \
         help)
+#define PIECE(row_name, row_letter, row_value, row_kind, row_help)        \
+    {                                                                     \
+        .info = {.name = (row_name),                                      \
+                 .letter = (row_letter),                                  \
+                 .type = PITH_PARAM_LIST,                                 \
+                 .default_value = "",                                     \
+                 .choices = "",                                           \
+                 .unit = "",                                              \
+                 .since = "",                                             \
+                 .scope = "",                                             \
+                 .help = (row_help)},                                     \
+        .value_name = (row_value), .group = INPUT, .verbs = CLI_GENERATE, \
+        .store = CLI_STORE_PIECE, .offset = (row_kind)                    \
+    }
 #define SHAPE(name, letter, value, field, help)                                                    \
     ROW(name, letter, PITH_PARAM_INT, value, "", "N", SCORING, CLI_BENCH, CLI_STORE_NUMBER, field, \
         help)
 
 static const cli_option own_options[] = {
-    TEXT("file", 'f', "FILE", INPUT, TEXT_IN | CLI_INSPECT, input,
+    TEXT("file", 'f', "FILE", INPUT, TEXT_IN | CLI_ENCODE | CLI_INSPECT, input,
          "Read this file; the same as the operand."),
-    TEXT("prompt", 'p', "TEXT", INPUT, TEXT_IN, prompt, "Take the text from the command line."),
+    TEXT("prompt", 'p', "TEXT", INPUT, TEXT_IN | CLI_ENCODE, prompt,
+         "Take the text from the command line."),
+    PIECE("prompt", 'p', "TEXT", CLI_PIECE_TEXT, "A text."),
+    PIECE("file", 'f', "FILE", CLI_PIECE_FILE,
+          "A file with a text, or a capsule; the same as an operand."),
+    PIECE("capsule", 0, "FILE", CLI_PIECE_CAPSULE, "A capsule in the place of its text."),
     WORDS("context", "FILE", INPUT, PARTS, contexts,
           "One more context: a document, a demonstration, a turn."),
     TEXT("question", 'q', "TEXT", INPUT, CLI_RANK, question,
@@ -113,6 +139,34 @@ static const cli_option own_options[] = {
          "The prompt before compression, for a response without a RESULT."),
     TEXT("compressed", 0, "FILE", INPUT, CLI_RECOVER, compressed,
          "The prompt after compression, for a response without a RESULT."),
+    ROW("method", 'M', PITH_PARAM_ENUM, "auto", "auto|gist|cc", NULL, CAPSULE, CLI_ENCODE,
+        CLI_STORE_CHOICE, method,
+        "gist: one pass of a model that was trained to gist. cc: a soft prompt, trained for this "
+        "text. auto: gist if the model can, else cc."),
+    ROW("capsule-type", 0, PITH_PARAM_ENUM, "f16", "f16|f32|int8", NULL, CAPSULE, CLI_ENCODE,
+        CLI_STORE_CHOICE, capsule_type,
+        "How the numbers are stored. int8 has a scale for every row."),
+    ROW("question-tokens", 0, PITH_PARAM_INT, "16", "", "N", CAPSULE, CLI_ENCODE, CLI_STORE_NUMBER,
+        question_tokens, "Tokens of a question that the report supposes behind the capsule."),
+    WORDS(
+        "attribute", "ATTRIBUTE", WRITING, CLI_GENERATE, attributes,
+        "TOWARD,AWAY[,OMEGA[,TAU]]: prefer tokens that are likelier after the file TOWARD and the "
+        "prompt than after AWAY and the prompt, texts or capsules; nothing in the place of one "
+        "is the prompt alone. OMEGA is the weight, below 0 it turns round; TAU the sharpness; "
+        "both are 1 if not given."),
+    TEXT("trigger", 0, "TEXT", PROBING, CLI_PROBE, trigger,
+         "What asks for the text, between two line breaks. Default: Now repeat the text:"),
+    TEXT("questions", 0, "FILE", PROBING, CLI_PROBE, questions,
+         "Instead of recall, what is left of answers: JSONL of objects with kind, question and "
+         "answer, which are read right behind the source or the capsule."),
+    TEXT("instructions", 0, "FILE", PROBING, CLI_PROBE, instructions,
+         "Instead of recall, which instructions of the source are followed: JSONL of objects with "
+         "name and text, each one of them alone."),
+    ROW("samples", 0, PITH_PARAM_INT, "16", "", "N", PROBING, CLI_PROBE, CLI_STORE_NUMBER, samples,
+        "With --instructions: texts that are written after source, capsule and nothing, at "
+        "temperature 1."),
+    TEXT("prompt", 'p', "TEXT", PROBING, CLI_PROBE, prompt,
+         "With --instructions: what stands before these texts. Default: a line break."),
     TEXT("model", 'm', "FILE", SCORING, MODEL, model,
          "GGUF model to use instead of the built-in one."),
     TEXT("model", 'm', "FILE", SCORING, CLI_RECOVER, model,
@@ -127,6 +181,11 @@ static const cli_option own_options[] = {
          "Compare a response in the tokens of this GGUF or tiktoken rank file instead."),
     TEXT("output", 'o', "FILE", OUTPUT, PRINTS, output,
          "Write the result to FILE, which appears only when it is complete."),
+    TEXT("output", 'o', "FILE", OUTPUT, CLI_ENCODE, output,
+         "Write the capsule to FILE, which appears only when it is complete."),
+    SWITCH("logprobs", 0, OUTPUT, CLI_GENERATE, logprobs,
+           "Print every token with its log-probability: a table instead of the text, or in the "
+           "JSON object."),
     SWITCH("json", 0, OUTPUT, RUNS | CLI_INSPECT | CLI_BENCH, json, "Print one JSON object."),
     SWITCH("jsonl", 0, OUTPUT, CLI_COMPRESS, jsonl,
            "Read one JSON object per line, with id and text, or with context, instruction and "
@@ -138,7 +197,8 @@ static const cli_option own_options[] = {
     SWITCH("heat", 0, OUTPUT, TEXT_IN, heat,
            "Print a heat map instead of the result, or to standard error when the result goes to "
            "a file."),
-    TEXT("html", 0, "FILE", OUTPUT, TEXT_IN, html, "Write the heat map as a page to FILE."),
+    TEXT("html", 0, "FILE", OUTPUT, TEXT_IN | CLI_PROBE, html,
+         "Write the heat map as a page to FILE."),
     SWITCH("dropped", 0, OUTPUT, CLI_RECOVER, dropped,
            "Print one JSON object for every part that was dropped."),
     TEXT("mark", 0, "TEXT", OUTPUT, CLI_RECOVER, mark,
@@ -154,9 +214,9 @@ static const cli_option own_options[] = {
     SHAPE("windows", 0, "", bench.windows, "Sequences scored per repetition."),
     SHAPE("repeat", 0, "", bench.repeat, "Repetitions; the best one counts."),
     SHAPE("threads", 't', "", bench.threads, "Threads."),
-    CHOICE("color", "auto|always|never", OUTPUT, TEXT_IN, color,
+    CHOICE("color", "auto|always|never", OUTPUT, TEXT_IN | CLI_PROBE, color,
            "Colour the heat map; auto means on a terminal unless NO_COLOR is set."),
-    SWITCH("progress", 0, GENERAL, RUNS, progress,
+    SWITCH("progress", 0, GENERAL, SCORES | CLI_ENCODE, progress,
            "Show a progress bar on standard error. Without this option: on a terminal."),
     SWITCH("progress", 0, GENERAL, CLI_RECIPES, progress,
            "Keep a line about the run on standard error up to date. Without this option: on a "
@@ -178,8 +238,7 @@ static bool is_for_ranking(const pith_param_info *param)
                                         "condition-in-question",
                                         "condition-compare",
                                         "structured",
-                                        "keep-tag",
-                                        "seed"};
+                                        "keep-tag"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(param->name, names[i]) == 0) {
             return true;
@@ -191,7 +250,7 @@ static bool is_for_ranking(const pith_param_info *param)
 /* ---- all together -------------------------------------------------------------------- */
 
 /* More than there are; builds with assertions notice if it is not. */
-#define OPTIONS_MAX 512
+#define OPTIONS_MAX 768
 
 static cli_option all_options[OPTIONS_MAX];
 static size_t option_count;
@@ -211,11 +270,27 @@ static void add_param(const pith_param_info *param, unsigned verbs)
     add_option(&option);
 }
 
+/* Parameters of scoring that concern whatever reads text with a model. */
+static bool is_for_reading(const pith_param_info *param)
+{
+    return strcmp(param->name, "threads") == 0 || strcmp(param->name, "invalid-utf8") == 0;
+}
+
 static unsigned verbs_of_param(const pith_param_info *param)
 {
-    return strcmp(param->scope, "score") == 0 ? RUNS
-           : is_for_ranking(param)            ? CLI_COMPRESS | CLI_RANK
-                                              : CLI_COMPRESS;
+    if (strcmp(param->scope, "score") == 0) {
+        return is_for_reading(param) ? RUNS : SCORES;
+    }
+    if (strcmp(param->scope, "random") == 0) {
+        return CLI_COMPRESS | CLI_RANK | SOFT;
+    }
+    if (strcmp(param->scope, "encode") == 0) {
+        return CLI_ENCODE;
+    }
+    if (strcmp(param->scope, "generate") == 0) {
+        return strcmp(param->name, "max-tokens") == 0 ? CLI_GENERATE | CLI_PROBE : CLI_GENERATE;
+    }
+    return is_for_ranking(param) ? CLI_COMPRESS | CLI_RANK : CLI_COMPRESS;
 }
 
 static void make_table(void)

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TEXT_VERBS (CLI_COMPRESS | CLI_SCORE)
+#define TEXT_VERBS (CLI_COMPRESS | CLI_SCORE | CLI_ENCODE)
 
 typedef struct parser {
     const cli_verb *verb;
@@ -29,10 +29,14 @@ void cli_settings_deinit(cli_settings *settings)
 {
     free(settings->assignments);
     free(settings->contexts.items);
+    free(settings->attributes.items);
     free(settings->operands.items);
+    free(settings->pieces.items);
     settings->assignments = NULL;
     settings->contexts = (cli_words){0};
+    settings->attributes = (cli_words){0};
     settings->operands = (cli_words){0};
+    settings->pieces = (cli_pieces){0};
 }
 
 /* ---- values ---------------------------------------------------------------- */
@@ -112,6 +116,18 @@ static int add_word(cli_words *words, const char *word)
     return 0;
 }
 
+/* An exit code. */
+static int add_piece(cli_pieces *pieces, cli_piece_kind kind, const char *value)
+{
+    cli_piece *grown = grow(pieces->items, pieces->count, sizeof *grown);
+    if (grown == NULL) {
+        return out_of_memory();
+    }
+    pieces->items = grown;
+    pieces->items[pieces->count++] = (cli_piece){kind, value};
+    return 0;
+}
+
 /* Adds to the list of assignments. An exit code. */
 static int assign(cli_settings *settings, const cli_option *option, const char *value,
                   bool from_environment)
@@ -152,6 +168,8 @@ static int store(parser *p, const cli_option *option, const char *value, const c
     }
     case CLI_STORE_WORDS:
         return add_word((cli_words *)(void *)field, value);
+    case CLI_STORE_PIECE:
+        return add_piece(&p->settings->pieces, (cli_piece_kind)option->offset, value);
     case CLI_STORE_PARAM:
     default:
         return assign(p->settings, option, value, from_environment);
@@ -293,6 +311,9 @@ static int add_operand(parser *p, const char *word)
                                p->verb->bit == CLI_COMPRESS ? "; more texts are given by --context"
                                                             : "");
     }
+    if (p->verb->bit == CLI_GENERATE) {
+        return add_piece(&settings->pieces, CLI_PIECE_FILE, word);
+    }
     return add_word(&settings->operands, word);
 }
 
@@ -330,8 +351,8 @@ typedef struct named {
 static named what_is_named(const cli_settings *s)
 {
     return (named){
-        .text =
-            s->operands.count > 0 || s->input != NULL || s->prompt != NULL || s->contexts.count > 0,
+        .text = s->operands.count > 0 || s->input != NULL || s->prompt != NULL ||
+                s->contexts.count > 0 || s->pieces.count > 0,
         .question = s->question != NULL || s->question_file != NULL,
         .instruction = s->instruction != NULL || s->instruction_file != NULL,
     };
@@ -340,6 +361,9 @@ static named what_is_named(const cli_settings *s)
 /* A text named on the command line beats any that the environment names. */
 static bool is_beaten(const cli_option *option, const named *by)
 {
+    if (option->store == CLI_STORE_PIECE) {
+        return by->text;
+    }
     if (option->store != CLI_STORE_TEXT && option->store != CLI_STORE_WORDS) {
         return false;
     }
@@ -392,8 +416,8 @@ static bool is_stdin(const char *path)
 /* Standard input can be read once. */
 static int check_stdin(const cli_verb *verb, const cli_settings *s)
 {
-    const char *const files[] = {s->question_file, s->instruction_file, s->response, s->original,
-                                 s->compressed};
+    const char *const files[] = {s->question_file, s->instruction_file, s->response,    s->original,
+                                 s->compressed,    s->questions,        s->instructions};
     const bool is_text = (verb->bit & TEXT_VERBS) != 0;
     size_t count = is_text && (s->input == NULL ? s->prompt == NULL && s->contexts.count == 0
                                                 : is_stdin(s->input));
@@ -403,9 +427,13 @@ static int check_stdin(const cli_verb *verb, const cli_settings *s)
     for (size_t i = 0; i < s->contexts.count; i++) {
         count += is_stdin(s->contexts.items[i]);
     }
+    for (size_t i = 0; i < s->pieces.count; i++) {
+        count += s->pieces.items[i].kind != CLI_PIECE_TEXT && is_stdin(s->pieces.items[i].value);
+    }
     for (size_t i = 0; !is_text && i < s->operands.count; i++) {
         count += is_stdin(s->operands.items[i]);
     }
+    count += verb->bit == CLI_PROBE && s->operands.count == 1; /* the source */
     return count < 2 ? 0 : cli_usage_error(s, "only one input can be standard input");
 }
 
@@ -448,7 +476,10 @@ static int check_operands(const cli_verb *verb, cli_settings *settings)
 
 int cli_options_parse(const cli_verb *verb, int argc, char **argv, cli_settings *out)
 {
-    *out = (cli_settings){.verb = verb->name, .bench.struct_size = sizeof(pith_bench_options)};
+    *out = (cli_settings){.verb = verb->name,
+                          .samples = 16, /* as the table of options says */
+                          .question_tokens = 16,
+                          .bench.struct_size = sizeof(pith_bench_options)};
     bool *given = calloc(cli_option_count(), sizeof *given);
     parser p = {.verb = verb, .words = argv, .count = argc, .settings = out, .given = given};
     int code = 0;

@@ -22,8 +22,26 @@ static const cli_verb table[] = {
      "first; larger scores are better. Without a question the contexts are ranked by themselves, "
      "if the method can.",
      NULL},
+    {"encode", cli_run_encode, "put a text into a capsule of few virtual tokens", "[FILE|-]", 0, 1,
+     CLI_ENCODE, false,
+     "Reads a text from FILE or standard input and writes a capsule, which stands for it in "
+     "prompts of the same model, and says what it saves.",
+     NULL},
+    {"generate", cli_run_generate, "write on from texts and capsules", "[FILE|-]...", 0, SIZE_MAX,
+     CLI_GENERATE, false,
+     "Reads texts and capsules in the order given, or standard input, and prints what the model "
+     "writes after them, token by token. Nothing is drawn at random unless --temperature is above "
+     "0: the same prompt then has the same answer.",
+     NULL},
+    {"probe", cli_run_probe, "see what a capsule knows of its text", "CAPSULE [SOURCE|-]", 1, 2,
+     CLI_PROBE, false,
+     "Has the model repeat SOURCE, the text of the capsule, and prints as a heat map how much of "
+     "every token the capsule gives back: what it makes the token likelier, as a share of what the "
+     "text itself does.",
+     NULL},
     {"inspect", cli_run_inspect, "describe a GGUF file", "FILE", 1, 1, CLI_INSPECT, false,
-     "Prints the metadata and the tensors of a GGUF file.", NULL},
+     "Prints the metadata and the tensors of a GGUF file; of a capsule first what it stands for.",
+     NULL},
     {"recover", cli_run_recover, "check a result against its source, show what was dropped",
      "[SOURCE...] RESULT", 0, SIZE_MAX, CLI_RECOVER, false,
      "Reads the source text and what 'pith compress --json' made of it, builds the compressed "
@@ -54,6 +72,22 @@ static const cli_verb table[] = {
      "what the large one can guess: completions are learned, given their prompts. All weights "
      "learn, or an adapter beside them. Goes on from its checkpoint like recipe base.",
      "align"},
+    {"train cc", cli_run_train, "a capsule of one text", "", 0, 0, CLI_TRAIN_CC, false,
+     "Trains a soft prompt: rows that make a model go on as it does after a text, by the "
+     "divergence "
+     "between the two. Writes a capsule. Goes on from its checkpoint like recipe base.",
+     "cc"},
+    {"train distill", cli_run_train, "an adapter that has read a text", "", 0, 0, CLI_TRAIN_DISTILL,
+     false,
+     "Trains an adapter with which a model goes on as it does after a text without it. Goes on "
+     "from its checkpoint like recipe base.",
+     "distill"},
+    {"train gist", cli_run_train, "a model that puts instructions into capsules", "", 0, 0,
+     CLI_TRAIN_GIST, false,
+     "Tunes a model to instructions, inputs and outputs so that a few tokens behind the "
+     "instruction hold all that is needed of it, for 'pith encode'. Prints how well that and its "
+     "controls do as a JSON object. Goes on from its checkpoint like recipe base.",
+     "gist"},
     {"train evaluate", cli_run_train, "how well a model predicts text", "", 0, 0,
      CLI_TRAIN_EVALUATE, false,
      "Reads the documents that training left out with a model, and prints bits per byte and nats "

@@ -287,6 +287,8 @@ typedef struct pith_param_info {
     const char *unit;          /* "tokens", "nats", "share", or ""; "files": a list of them */
     const char *since;         /* version that brought it */
     const char *scope;         /* "score": scoring and compressing; "compress": compressing only;
+                                  "encode": making capsules; "generate": generating; "random": all
+                                  that draws at random;
                                   of a training: "data", "model", "training", "lora", "optimizer" or
                                   "files", what it is about */
     const char *help;          /* one or two sentences */
@@ -665,7 +667,10 @@ typedef struct pith_generated_token {
     size_t size;
 } pith_generated_token;
 
-/* Called for every token as it is written. Return false to stop with E_CANCELLED. */
+/*
+ * Called for every token as it is written, and once more with the id UINT32_MAX if text was held
+ * back that is final at the end. Return false to stop with E_CANCELLED.
+ */
 typedef bool (*pith_token_fn)(void *user, const pith_generated_token *token);
 
 typedef struct pith_generation
@@ -747,8 +752,9 @@ PITH_API const pith_recall *pith_recalls_tokens(const pith_recalls *recalls, siz
 PITH_API double pith_recalls_mean(const pith_recalls *recalls);
 
 /*
- * Heat maps of scores over a text, dark blue (0, forgotten) to yellow (1); tokens without a score are plain. The
- * HTML form is one self-contained page. Fails like pith_render_html().
+ * Heat maps of scores over a text, dark blue (0, forgotten) to yellow (1); tokens without a score are
+ * plain. Without colour what scores below 0.5 stands in brackets: [-forgotten-]. The HTML form is one
+ * self-contained page. Fails like pith_render_html().
  */
 PITH_API PITH_NODISCARD pith_status pith_render_recall_ansi(const char *text, size_t size,
                                                             const pith_recall *tokens, size_t count,
@@ -852,11 +858,15 @@ PITH_API void pith_training_set_event(pith_training *training, pith_training_eve
                                       void *user);
 
 /*
- * Recipe evaluate: where its table goes, a JSON object, if there is no output. NULL: nowhere.
+ * Where the table of recipe evaluate goes, a JSON object, if there is no output, and that of recipe
+ * gist, if there is no report. NULL: nowhere.
  *
  *     {"model": "m.gguf", "held_out_every": 100, "sources": [{"source": "books",
  *      "documents": 7, "bytes": 90210, "tokens": 30100, "nats": 90300.5, "nats_per_token": 3.0,
  *      "bits_per_byte": 1.444}, ...], "all": {"documents": 7, ...}}
+ *     {"model": "m.gguf", "slots": 4, "scores": [{"condition": "gist", "split": "seen",
+ *      "triples": 50, "tokens": 900, "nats": 1520.2, "nats_per_token": 1.689, "rouge_l": 0.41,
+ *      "exact": 0.12}, ...]}
  */
 PITH_API void pith_training_set_write(pith_training *training, pith_write_fn write, void *user);
 

@@ -9,6 +9,7 @@
 #include "lingua/lingua.h"
 #include "model/model.h"
 #include "score/score.h"
+#include "soft/soft.h"
 #include "structure/structure.h"
 #include "text/text.h"
 #include "token/token.h"
@@ -18,15 +19,54 @@ struct pith_tokenizer {
     pith__tokenizer *tokenizer;
 };
 
+/* What a model or an adapter that was trained to gist says about it; texts and row are owned. */
+typedef struct pith__gist_keys {
+    uint32_t slots; /* copies that were trained; 0: it was not trained to gist */
+    uint32_t token; /* id of the gist token, if there is no row */
+    float *row;     /* (row_size) its embedding, or NULL */
+    size_t row_size;
+    pith__buf prefix; /* before the text */
+    pith__buf middle; /* between the text and the gist tokens */
+    pith__buf suffix; /* after them */
+} pith__gist_keys;
+
 struct pith_model {
     pith_allocator mem;
     pith__log log;
     pith__file file; /* mapped; empty for a model in memory */
+    const void *data;
+    size_t size; /* of the GGUF file that lies there */
     pith__gguf gguf;
     pith__model weights;
     pith_tokenizer tokenizer;
+    char adapter_sha256[PITH__SHA256_SIZE]; /* of the adapter's file; "": there is none */
+    pith__gist_keys gist;
+    struct pith__hashes *hashes; /* of the others, when they are needed (binding.c) */
     char name[128];
 };
+
+/* ---- what capsules are bound to (binding.c) ---------------------------------------------- */
+
+/* No hash is known yet. E_MEMORY. */
+PITH_NODISCARD pith_status pith__hashes_new(const pith_allocator *mem, struct pith__hashes **out,
+                                            pith_error *err);
+void pith__hashes_free(const pith_allocator *mem, struct pith__hashes *hashes);
+
+/*
+ * The model as capsules name it. Its file is hashed when this is called for the first time; several
+ * threads may do that at once.
+ */
+void pith__model_binding(const pith_model *model, pith__binding *out);
+
+/*
+ * Reads the keys PITH__GIST_* of a model's or an adapter's file, if it has them; *out is empty on
+ * entry, and stays so if it has none. E_CORRUPT: they do not fit each other or the model; E_MEMORY.
+ */
+PITH_NODISCARD pith_status pith__gist_keys_read(const pith__gguf *gguf,
+                                                const pith__model_config *config,
+                                                const pith_allocator *mem, pith__gist_keys *out,
+                                                pith_error *err);
+void pith__gist_keys_deinit(pith__gist_keys *keys, const pith_allocator *mem); /* or all zero */
 
 /* ---- parameters (params.c) -------------------------------------------------------- */
 
@@ -52,7 +92,9 @@ typedef enum pith__structured {
 typedef enum pith__method {
     PITH__METHOD_SELECTIVE = 0,
     PITH__METHOD_LLMLINGUA,
-    PITH__METHOD_LONGLLMLINGUA
+    PITH__METHOD_LONGLLMLINGUA,
+    PITH__METHOD_CC, /* these make capsules: pith_encode() */
+    PITH__METHOD_GIST
 } pith__method;
 
 /* Values of all parameters. A number that was not given is negative. */
@@ -90,6 +132,7 @@ typedef struct pith__params {
     int condition;         /* 0: auto, else pith__condition + 1, and 3 more for "_condition" */
     int condition_compare; /* 0: auto, 1: false, 2: true */
     int reorder_context;   /* 0: auto, else pith__reorder + 1 */
+    int kl;                /* of method cc: pith__kl_direction */
     double iterative_size;
     double token_budget_ratio;
     double dynamic_ratio;
@@ -108,8 +151,21 @@ typedef struct pith__params {
     bool add_instruction;
     bool concate_question;
     bool strict_preserve_uncompressed;
+    bool ignore_eos; /* of generating */
     pith__texts force_context_ids;
     char *context_budget; /* NULL or "": by mode */
+    /* capsules */
+    double slots;
+    double steps;
+    /* generating */
+    double max_tokens;
+    double temperature;
+    double top_k;
+    double top_p;
+    double min_p;
+    double repetition_penalty;
+    double repetition_window;
+    pith__texts stop;
 } pith__params;
 
 /* Cuts "KEY=0.3" at its last '=': `entry` becomes the key. E_ARGUMENT or E_RANGE if it is not that. */
@@ -148,6 +204,50 @@ struct pith_ctx {
     void *progress_user;
 };
 
+/* ---- capsules and pieces of a prompt (capsule.c, pieces.c) ------------------------------- */
+
+struct pith_capsule {
+    pith_allocator mem;
+    pith__capsule *capsule;
+};
+
+/* Takes *capsule over, which is NULL afterwards, also on failure. E_MEMORY. */
+PITH_NODISCARD pith_status pith__capsule_wrap(pith__capsule **capsule, pith_capsule **out,
+                                              pith_error *err);
+
+/* The ids of `text`, special tokens neither added nor recognised, in the context's arena. */
+PITH_NODISCARD pith_status pith__encode_ids(pith_ctx *ctx, const char *text, size_t size,
+                                            uint32_t **ids, size_t *count, pith_error *err);
+
+/* Text as ids, or a capsule. */
+typedef struct pith__read_piece {
+    const uint32_t *ids;
+    size_t count; /* of the ids */
+    const pith__capsule *capsule;
+} pith__read_piece;
+
+/* A prompt that was checked against model and context's parameters. In the context's arena. */
+typedef struct pith__read_pieces {
+    pith__read_piece *items;
+    size_t count;
+    uint32_t bos;     /* PITH__NO_ID: none comes first */
+    size_t tokens;    /* that it takes in the cache, BOS included */
+    size_t positions; /* that it stands for, BOS included */
+} pith__read_pieces;
+
+/*
+ * Checks the capsules, tokenises the texts, each on its own, and sees whether BOS comes first. What
+ * stands in `before` is put in front. Fails with E_UTF8, E_MISMATCH, E_CONTEXT or E_MEMORY.
+ */
+PITH_NODISCARD pith_status pith__pieces_prepare(pith_ctx *ctx, const pith_piece *before,
+                                                size_t n_before, const pith_piece *pieces,
+                                                size_t count, pith__read_pieces *out,
+                                                pith_error *err);
+
+/* The reader, which has read nothing, reads them. Fails like the reader's functions. */
+PITH_NODISCARD pith_status pith__pieces_read(const pith__read_pieces *pieces, pith__reader *reader,
+                                             pith_error *err);
+
 /* ---- one call ------------------------------------------------------------------------ */
 
 /* The tokens of a text and their self-information. In the context's arena. */
@@ -157,6 +257,14 @@ typedef struct pith__scored {
     size_t forwarded;
     double seconds;
 } pith__scored;
+
+/* What pith_score() and pith_score_after() give. */
+struct pith_scores {
+    pith_allocator mem;
+    pith_token_score *tokens;
+    size_t count;
+    size_t forwarded;
+};
 
 /* Refuses ill-formed UTF-8 unless the parameters allow it. */
 PITH_NODISCARD pith_status pith__check_text(const pith_ctx *ctx, const char *text, size_t size,

@@ -20,6 +20,16 @@ bool pith__selects_units(const pith__params *params)
            (params->method == PITH__METHOD_SELECTIVE && params->mode == PITH__MODE_PAPER);
 }
 
+pith_status pith__check_method(const pith__params *params, pith_error *err)
+{
+    return params->method < PITH__METHOD_CC
+               ? PITH_OK
+               : pith__fail(err, PITH_E_ARGUMENT,
+                            "method: %s makes a capsule, not a text: use pith_encode() or "
+                            "'pith encode'",
+                            params->method == PITH__METHOD_CC ? "cc" : "gist");
+}
+
 static pith_status check_params(const pith_ctx *ctx, const pith__prompt *prompt, pith_error *err)
 {
     const pith__params *p = &ctx->params;
@@ -57,6 +67,7 @@ static pith_status compress(pith_ctx *ctx, const pith_part *parts, size_t count,
     const bool selective = p->method == PITH__METHOD_SELECTIVE;
     const double start = pith__seconds();
     pith__prompt prompt;
+    PITH__TRY(pith__check_method(p, err));
     PITH__TRY(pith__prompt_join(ctx, parts, count, &prompt, err));
     PITH__TRY(check_params(ctx, &prompt, err));
     if (selective && p->mode == PITH__MODE_OFFICIAL) {

@@ -171,13 +171,6 @@ pith_status pith__score_text(pith_ctx *ctx, const char *text, size_t size,
 
 /* ---- pith_score --------------------------------------------------------------------------------- */
 
-struct pith_scores {
-    pith_allocator mem;
-    pith_token_score *tokens;
-    size_t count;
-    size_t forwarded;
-};
-
 static pith_status score(pith_ctx *ctx, const char *text, size_t size, pith_scores *scores,
                          pith_error *err)
 {

@@ -4,6 +4,7 @@
 #include "api/api.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Elements of an array that are shown; the rest is counted. */
@@ -11,6 +12,7 @@
 
 typedef struct report {
     const pith__gguf *gguf;
+    pith__capsule *capsule; /* NULL: it is another kind of file */
     const char *path;
     size_t file_size;
     pith__buf out;
@@ -86,15 +88,29 @@ static const char *type_name(pith__gguf_type type)
     return codec == NULL ? "unknown" : codec->name;
 }
 
-/* All tensors' elements, NAME.scale not counted: it belongs to the weights beside it. */
+/* All tensors' elements but those of NAME.scale, which belongs to the weights beside it, and of a
+ * capsule's checksum. */
 static uint64_t count_parameters(const pith__gguf *gguf)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < gguf->n_tensors; i++) {
         const bool is_scale = pith__gguf_string_ends_with(gguf->tensors[i].name, ".scale");
-        sum += is_scale ? 0 : gguf->tensors[i].elements;
+        const bool is_checksum = pith__gguf_string_equal(gguf->tensors[i].name, "checksum");
+        sum += is_scale || is_checksum ? 0 : gguf->tensors[i].elements;
     }
     return sum;
+}
+
+static const char *kind_name(const pith__capsule *capsule)
+{
+    return capsule->kind == PITH__CAPSULE_KV ? "kv" : "embeddings";
+}
+
+static const char *stored_as(const pith__capsule *capsule)
+{
+    static const char *const names[] = {
+        [PITH__CAPSULE_F32] = "f32", [PITH__CAPSULE_F16] = "f16", [PITH__CAPSULE_INT8] = "int8"};
+    return names[capsule->type];
 }
 
 /* ---- JSON ---------------------------------------------------------------------------------------- */
@@ -112,8 +128,31 @@ static json_t *json_of_tensor(const pith__gguf_tensor *tensor)
                      "bytes", (json_int_t)tensor->size);
 }
 
+/* A hash; null for none. */
+static json_t *json_of_hash(const char *sha256)
+{
+    return sha256[0] == '\0' ? json_null() : json_string(sha256);
+}
+
+static json_t *json_of_capsule(const pith__capsule *c)
+{
+    json_t *record = json_loadb(c->record, c->record_size, 0, NULL);
+    return json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:s, s:I, s:o, s:s, s:I, s:b, s:o, s:o, s:o, s:o}", "method",
+        c->method, "kind", kind_name(c), "slots", (json_int_t)c->slots, "layers",
+        (json_int_t)c->layers, "width", (json_int_t)c->width, "type", stored_as(c), "bytes",
+        (json_int_t)pith__capsule_bytes(c, c->type), "source",
+        json_pack("{s:I, s:I, s:o}", "bytes", (json_int_t)c->source_bytes, "tokens",
+                  (json_int_t)c->source_tokens, "sha256", json_of_hash(c->source_sha256)),
+        "position_mode", c->position_mode, "advance", (json_int_t)c->advance, "bos", (int)c->bos,
+        "model_sha256", json_of_hash(c->binding.model), "tokenizer_sha256",
+        json_of_hash(c->binding.tokenizer), "adapter_sha256", json_of_hash(c->binding.adapter),
+        "record", record != NULL ? record : json_null());
+}
+
 static pith_status write_json(report *r)
 {
+    json_t *root = json_object();
     json_t *metadata = json_object();
     json_t *tensors = json_array();
     char key[256];
@@ -125,11 +164,15 @@ static pith_status write_json(report *r)
     for (size_t i = 0; i < r->gguf->n_tensors; i++) {
         (void)json_array_append_new(tensors, json_of_tensor(&r->gguf->tensors[i]));
     }
-    json_t *root =
+    json_t *about =
         json_pack("{s:i, s:i, s:I, s:I, s:o, s:o}", "version", (int)r->gguf->version, "alignment",
                   (int)r->gguf->alignment, "bytes", (json_int_t)r->file_size, "parameters",
                   (json_int_t)count_parameters(r->gguf), "metadata", metadata, "tensors", tensors);
-    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    const bool complete =
+        (r->capsule == NULL ||
+         json_object_set_new(root, "capsule", json_of_capsule(r->capsule)) == 0) &&
+        json_object_update(root, about) == 0;
+    char *text = !complete ? NULL : json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     pith_status status = PITH_OK;
     if (text == NULL) {
         status = pith__fail(r->err, PITH_E_MEMORY, "out of memory while describing the file");
@@ -141,6 +184,7 @@ static pith_status write_json(report *r)
     if (text != NULL) {
         release(text);
     }
+    json_decref(about);
     json_decref(root);
     return status;
 }
@@ -207,8 +251,55 @@ static pith_status write_tensors(report *r)
     return PITH_OK;
 }
 
+static pith_status write_hash(report *r, const char *name, const char *sha256)
+{
+    return pith__buf_printf(&r->out, r->err, "  %-10s %s\n", name,
+                            sha256[0] == '\0' ? "none" : sha256);
+}
+
+/* JSON of whoever made the file: nothing in it may speak to a terminal. */
+static pith_status write_record(report *r, const pith__capsule *c)
+{
+    PITH__TRY(pith__buf_printf(&r->out, r->err, "  %-10s ", "record"));
+    for (size_t i = 0; i < c->record_size; i++) {
+        const unsigned char byte = (unsigned char)c->record[i];
+        const bool is_control = byte < 0x20 || byte == 0x7f;
+        PITH__TRY(pith__buf_append(&r->out, is_control ? "?" : &c->record[i], 1, r->err));
+    }
+    return pith__buf_append_text(&r->out, "\n\n", r->err);
+}
+
+static pith_status write_capsule(report *r)
+{
+    const pith__capsule *c = r->capsule;
+    const char *mode = strcmp(c->position_mode, "continue") == 0
+                           ? "what follows stands where it would after the text"
+                           : "what follows stands right after the slots";
+    char layers[32] = "";
+    if (c->kind == PITH__CAPSULE_KV) {
+        (void)snprintf(layers, sizeof layers, "%u layers of ", c->layers);
+    }
+    PITH__TRY(pith__buf_printf(&r->out, r->err,
+                               "capsule, method %s: %u slots, %s, %srows of %u, %s, %llu bytes\n",
+                               c->method, c->slots, kind_name(c), layers, c->width, stored_as(c),
+                               (unsigned long long)pith__capsule_bytes(c, c->type)));
+    PITH__TRY(pith__buf_printf(&r->out, r->err, "  %-10s %llu bytes, %llu tokens, SHA-256 %s\n",
+                               "source", (unsigned long long)c->source_bytes,
+                               (unsigned long long)c->source_tokens, c->source_sha256));
+    PITH__TRY(pith__buf_printf(&r->out, r->err, "  %-10s %s: takes %u, %s; BOS %s\n", "positions",
+                               c->position_mode, c->advance, mode,
+                               c->bos ? "before it" : "not before it"));
+    PITH__TRY(write_hash(r, "model", c->binding.model));
+    PITH__TRY(write_hash(r, "tokenizer", c->binding.tokenizer));
+    PITH__TRY(write_hash(r, "adapter", c->binding.adapter));
+    return write_record(r, c);
+}
+
 static pith_status write_text(report *r)
 {
+    if (r->capsule != NULL) {
+        PITH__TRY(write_capsule(r));
+    }
     PITH__TRY(pith__buf_printf(&r->out, r->err,
                                "%s: GGUF version %u, %zu bytes, %llu parameters\n\n"
                                "metadata (%zu)\n",
@@ -217,6 +308,27 @@ static pith_status write_text(report *r)
     PITH__TRY(write_metadata(r));
     PITH__TRY(pith__buf_printf(&r->out, r->err, "\ntensors (%zu)\n", r->gguf->n_tensors));
     return write_tensors(r);
+}
+
+/* Whether the file says that it is a capsule. */
+static bool is_capsule(const pith__gguf *gguf)
+{
+    pith__gguf_string type = {NULL, 0};
+    return pith__gguf_get_string_or(gguf, "general.type", "", &type, NULL) == PITH_OK &&
+           pith__gguf_string_equal(type, "capsule");
+}
+
+static pith_status describe(report *r, const pith__file *file, bool json, pith_write_fn write,
+                            void *user)
+{
+    if (is_capsule(r->gguf)) { /* which has a checksum: a damaged one is not described */
+        PITH__TRY(pith__capsule_parse(file->data, file->size, &pith__allocator_default, &r->capsule,
+                                      r->err));
+    }
+    PITH__TRY(json ? write_json(r) : write_text(r));
+    return write(user, r->out.data, r->out.size)
+               ? PITH_OK
+               : pith__fail(r->err, PITH_E_IO, "the description could not be written");
 }
 
 pith_status pith_inspect(const char *path, bool json, pith_write_fn write, void *user,
@@ -230,11 +342,9 @@ pith_status pith_inspect(const char *path, bool json, pith_write_fn write, void 
     if (status == PITH_OK) {
         report r = {.gguf = &gguf, .path = path, .file_size = file.size, .err = err};
         pith__buf_init(&r.out, &pith__allocator_default, (size_t)1 << 30);
-        status = json ? write_json(&r) : write_text(&r);
-        if (status == PITH_OK && !write(user, r.out.data, r.out.size)) {
-            status = pith__fail(err, PITH_E_IO, "the description could not be written");
-        }
+        status = describe(&r, &file, json, write, user);
         pith__buf_deinit(&r.out);
+        pith__capsule_free(r.capsule);
     }
     pith__gguf_deinit(&gguf);
     pith__file_close(&file);

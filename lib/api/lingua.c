@@ -402,6 +402,7 @@ static pith_status rank(pith_ctx *ctx, const pith_part *parts, size_t count, siz
     pith__lingua_options options;
     pith__ranking ranking;
     pith__lm_adapter lm;
+    PITH__TRY(pith__check_method(&ctx->params, err));
     PITH__TRY(pith__prompt_join(ctx, parts, count, &prompt, err));
     PITH__TRY(pith__check_question(ctx, &prompt, err));
     PITH__TRY(pith__prompt_read(ctx, &prompt, err));

@@ -35,7 +35,7 @@ static pith_status new_model(const pith_model_options *options, pith_model **out
     (*out)->mem = *mem;
     (*out)->tokenizer.mem = *mem;
     (*out)->log = (pith__log){o->log, o->log_user};
-    return PITH_OK;
+    return pith__hashes_new(mem, &(*out)->hashes, err);
 }
 
 static void copy_name(pith_model *model)
@@ -102,7 +102,12 @@ static pith_status load_weights(pith_model *model, const void *data, size_t size
     }
     adapter_file a;
     PITH__TRY(open_adapter(o->lora, &model->mem, &a, err));
-    const pith_status status = load_adapted(model, data, size, &a.adapter, o->precision, err);
+    pith_status status = load_adapted(model, data, size, &a.adapter, o->precision, err);
+    if (status == PITH_OK) { /* the file is closed afterwards */
+        pith__sha256_of(a.file.data, a.file.size, model->adapter_sha256);
+        status =
+            pith__gist_keys_read(&a.gguf, &model->weights.config, &model->mem, &model->gist, err);
+    }
     close_adapter(&a);
     return status;
 }
@@ -112,6 +117,8 @@ static pith_status load_weights(pith_model *model, const void *data, size_t size
 static pith_status load(pith_model *model, const void *data, size_t size,
                         const pith_model_options *o, pith_error *err)
 {
+    model->data = data;
+    model->size = size;
     PITH__TRY(pith__gguf_parse(data, size, &model->mem, &model->gguf, err));
     PITH__TRY(load_weights(model, data, size, o, err));
     PITH__TRY(
@@ -120,6 +127,10 @@ static pith_status load(pith_model *model, const void *data, size_t size,
     if (tokens > model->weights.config.vocabulary) {
         return pith__fail(err, PITH_E_CORRUPT, "the tokenizer has %u tokens, the model %u", tokens,
                           model->weights.config.vocabulary);
+    }
+    if (model->gist.slots == 0) { /* the adapter has not said */
+        PITH__TRY(pith__gist_keys_read(&model->gguf, &model->weights.config, &model->mem,
+                                       &model->gist, err));
     }
     copy_name(model);
     if (model->weights.precision == PITH_PRECISION_INT8 &&
@@ -136,9 +147,11 @@ pith_status pith_model_open_memory(const void *data, size_t size, const pith_mod
     pith_model *model = NULL;
     *out = NULL;
     pith_model_options o;
-    PITH__TRY(new_model(options, &model, &o, err));
-    assert(model != NULL);
-    const pith_status status = load(model, data, size, &o, err);
+    pith_status status = new_model(options, &model, &o, err);
+    if (status == PITH_OK) {
+        assert(model != NULL);
+        status = load(model, data, size, &o, err);
+    }
     if (status != PITH_OK) {
         pith_model_free(model);
         return status;
@@ -172,6 +185,8 @@ void pith_model_free(pith_model *model)
         return;
     }
     pith__tokenizer_free(model->tokenizer.tokenizer);
+    pith__gist_keys_deinit(&model->gist, &model->mem);
+    pith__hashes_free(&model->mem, model->hashes);
     pith__model_deinit(&model->weights);
     pith__gguf_deinit(&model->gguf);
     pith__file_close(&model->file);

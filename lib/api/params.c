@@ -15,11 +15,12 @@
 #define ROW(name)   FIELD(name), 0 /* no other table has it */
 
 static const pith__param rows[] = {
-    {{"method", 'M', PITH_PARAM_ENUM, 0, 0, "selective", "selective|llmlingua|longllmlingua", "",
-      "0.1", "compress",
+    {{"method", 'M', PITH_PARAM_ENUM, 0, 0, "selective",
+      "selective|llmlingua|longllmlingua|cc|gist", "", "0.1", "compress",
       "Compression method: selective is Selective Context, which drops the units with the least "
       "self-information. llmlingua also drops whole contexts and judges text by what was kept "
-      "before it. longllmlingua does so for a question."},
+      "before it. longllmlingua does so for a question. cc and gist make capsules, not text: "
+      "pith_encode() or 'pith encode'."},
      ROW(method)},
     {{"preset", 0, PITH_PARAM_ENUM, 0, 0, "none",
       "none|paper-gsm8k|paper-bbh|paper-arxiv|paper-sharegpt|long-nq|long-longbench|"
@@ -184,9 +185,6 @@ static const pith__param rows[] = {
     {{"tau-que", 0, PITH_PARAM_FLOAT, 0, 1, "0.9", "", "share", "0.2", "compress",
       "Mode paper: share of the question that stays."},
      ROW(tau_que)},
-    {{"seed", 0, PITH_PARAM_INT, 0, 4294967295.0, "0", "", "", "0.2", "compress",
-      "Seed of the random ranker; the same seed gives the same order."},
-     ROW(seed)},
     {{"score-by", 0, PITH_PARAM_ENUM, 0, 0, "text", "text|sentence", "", "0.1", "score",
       "What the model reads at once: the whole text, in windows if it is long, or every sentence "
       "by itself. Mode official always reads sentences."},
@@ -204,6 +202,51 @@ static const pith__param rows[] = {
     {{"invalid-utf8", 0, PITH_PARAM_ENUM, 0, 0, "error", "error|keep", "", "0.1", "score",
       "Text that is not valid UTF-8: refuse it, or take each such byte as a character."},
      ROW(invalid_utf8)},
+    {{"seed", 0, PITH_PARAM_INT, 0, 4294967295.0, "0", "", "", "0.2", "random",
+      "Seed of everything that is drawn at random: the order of ranker random, what generating "
+      "draws, how method cc learns. The same seed gives the same result."},
+     ROW(seed)},
+    {{"slots", 'k', PITH_PARAM_INT, 1, 65536, "", "", "tokens", "0.4", "encode",
+      "Virtual tokens of the capsule. Default: for gist as many as the model was trained with, for "
+      "cc 16."},
+     ROW(slots)},
+    {{"steps", 'n', PITH_PARAM_INT, 1, TOKENS_MAX, "", "", "updates", "0.4", "encode",
+      "Method cc: updates of the soft prompt. Default: as recipe cc has it."},
+     ROW(steps)},
+    {{"kl", 0, PITH_PARAM_ENUM, 0, 0, "forward", "forward|reverse", "", "0.4", "encode",
+      "Method cc: which divergence is made small: KL(teacher || student) (forward), or KL(student "
+      "|| teacher) (reverse, as the released code)."},
+     ROW(kl)},
+    {{"max-tokens", 'n', PITH_PARAM_INT, 0, TOKENS_MAX, "128", "", "tokens", "0.4", "generate",
+      "Write at most so many tokens."},
+     ROW(max_tokens)},
+    {{"temperature", 0, PITH_PARAM_FLOAT, 0, 100, "0", "", "", "0.4", "generate",
+      "Divides the logits before a token is drawn. 0: always the likeliest token, nothing is "
+      "drawn."},
+     ROW(temperature)},
+    {{"top-k", 0, PITH_PARAM_INT, 0, TOKENS_MAX, "0", "", "tokens", "0.4", "generate",
+      "Draw from so many likeliest tokens only. 0: from all."},
+     ROW(top_k)},
+    {{"top-p", 0, PITH_PARAM_FLOAT, 0, 1, "1", "", "share", "0.4", "generate",
+      "Draw from the fewest likeliest tokens that together have this probability."},
+     ROW(top_p)},
+    {{"min-p", 0, PITH_PARAM_FLOAT, 0, 1, "0", "", "share", "0.4", "generate",
+      "Draw from tokens that are at least this likely, as a share of the likeliest one's "
+      "probability."},
+     ROW(min_p)},
+    {{"repetition-penalty", 0, PITH_PARAM_FLOAT, 0.01, 100, "1", "", "", "0.4", "generate",
+      "Make tokens that were there before less likely: positive logits are divided by it, negative "
+      "ones multiplied. 1: none."},
+     ROW(repetition_penalty)},
+    {{"repetition-window", 0, PITH_PARAM_INT, 0, TOKENS_MAX, "0", "", "tokens", "0.4", "generate",
+      "How many of the last tokens the penalty looks at, those of the prompt included. 0: all."},
+     ROW(repetition_window)},
+    {{"stop", 0, PITH_PARAM_LIST, 0, 0, "", "", "", "0.4", "generate",
+      "End before this text would be written."},
+     ROW(stop)},
+    {{"ignore-eos", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.4", "generate",
+      "Write on when the model ends its text."},
+     ROW(ignore_eos)},
 };
 
 #define PARAM_COUNT (sizeof rows / sizeof rows[0])
@@ -288,6 +331,10 @@ static pith_status check_value(const pith_param_info *info, const char *value,
     }
     if (strcmp(info->name, "json-rate") == 0) {
         return check_key_rate(mem, value, err);
+    }
+    if (strcmp(info->name, "stop") == 0) {
+        return value[0] != '\0' ? PITH_OK
+                                : pith__fail(err, PITH_E_ARGUMENT, "stop: a text of no bytes");
     }
     if (strcmp(info->name, "force-context-ids") == 0) {
         return value[0] != '\0' && strlen(value) < 10 &&

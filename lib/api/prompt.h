@@ -53,6 +53,9 @@ typedef struct pith__prompt {
     size_t tokens; /* counted: of all parts without their tags, as one text */
 } pith__prompt;
 
+/* E_ARGUMENT for a method that makes capsules (compress.c). */
+PITH_NODISCARD pith_status pith__check_method(const pith__params *params, pith_error *err);
+
 /* Joins the parts. Fails with E_ARGUMENT, E_UTF8, E_MEMORY. */
 PITH_NODISCARD pith_status pith__prompt_join(pith_ctx *ctx, const pith_part *parts, size_t count,
                                              pith__prompt *out, pith_error *err);

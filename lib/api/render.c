@@ -1,7 +1,9 @@
 /*
- * render.c: heat maps of pith.h, forwarded to lib/hard once the units are checked.
+ * render.c: heat maps of pith.h, forwarded to lib/hard and lib/render once the units are checked.
  */
 #include "api/api.h"
+
+#include "render/render.h"
 
 /* Item `index` of a list must begin at or after *end, where the one before it ended. */
 static pith_status check_next(const char *what, size_t index, pith_range range, size_t size,
@@ -66,4 +68,34 @@ pith_status pith_render_html(const char *text, size_t size, const pith_unit *uni
     const pith__page page = {.title = title, .stats = stats};
     return pith__render_html(&source, &all, ranges == NULL ? NULL : &output, &page, write, user,
                              &pith__allocator_default, err);
+}
+
+/* ---- recall --------------------------------------------------------------------------------- */
+
+static pith_status check_tokens(const pith__recall_map *map, pith_error *err)
+{
+    size_t end = 0;
+    for (size_t i = 0; i < map->count; i++) {
+        const pith_range range = {map->tokens[i].start, map->tokens[i].end};
+        PITH__TRY(check_next("token", i, range, map->size, &end, err));
+    }
+    return PITH_OK;
+}
+
+pith_status pith_render_recall_ansi(const char *text, size_t size, const pith_recall *tokens,
+                                    size_t count, bool color, pith_write_fn write, void *user,
+                                    pith_error *err)
+{
+    const pith__recall_map map = {text, size, tokens, count};
+    PITH__TRY(check_tokens(&map, err));
+    return pith__render_recall_ansi(&map, color, write, user, err);
+}
+
+pith_status pith_render_recall_html(const char *text, size_t size, const pith_recall *tokens,
+                                    size_t count, const char *title, pith_write_fn write,
+                                    void *user, pith_error *err)
+{
+    const pith__recall_map map = {text, size, tokens, count};
+    PITH__TRY(check_tokens(&map, err));
+    return pith__render_recall_html(&map, title, write, user, err);
 }

@@ -17,8 +17,16 @@
 #define BASE      PITH__RECIPE_BASE
 #define ALIGN     PITH__RECIPE_ALIGN
 #define EVALUATE  PITH__RECIPE_EVALUATE
-#define LEARNS    (BASE | ALIGN)
-#define MAKES     (TOKENIZER | BASE | ALIGN) /* a file */
+#define CC        PITH__RECIPE_CC
+#define DISTILL   PITH__RECIPE_DISTILL
+#define GIST      PITH__RECIPE_GIST
+#define CONDENSES (CC | DISTILL)
+#define TUNES     (ALIGN | GIST) /* a model, to texts that end */
+#define LEARNS    (BASE | TUNES | CONDENSES)
+#define MODELS    (BASE | TUNES)     /* that are written */
+#define CHOOSES   (MODELS | DISTILL) /* an optimizer: there are matrices */
+#define ADAPTS    (TUNES | DISTILL)
+#define MAKES     (TOKENIZER | LEARNS) /* a file */
 
 #define ROW(field, recipes) offsetof(pith__training_params, field), (recipes)
 
@@ -31,6 +39,26 @@ static const pith__param rows[] = {
     {{"data", 'd', PITH_PARAM_LIST, 0, 0, "", "", "files", "0.3", "data",
       "Text to read. A line that holds nothing but <|endoftext|> ends a document."},
      ROW(data, EVALUATE)},
+    {{"context", 0, PITH_PARAM_PATH, 0, 0, "", "", "", "0.4", "data",
+      "Text that is to be replaced by something smaller."},
+     ROW(context_file, CONDENSES)},
+    {{"data", 'd', PITH_PARAM_LIST, 0, 0, "", "", "files", "0.4", "data",
+      "Text to take continuations from: FILE, or FILE=WEIGHT. Without it the model writes them "
+      "itself, after the context. A line that holds nothing but <|endoftext|> ends a document."},
+     ROW(data, CONDENSES)},
+    {{"continuations", 0, PITH_PARAM_INT, 1, 1e6, "256", "", "texts", "0.4", "data",
+      "How many to learn from; a tenth as many, at least 8, are made besides, to be judged by."},
+     ROW(continuations, CONDENSES)},
+    {{"temperature", 0, PITH_PARAM_FLOAT, 0, 100, "1", "", "", "0.4", "data",
+      "Of the continuations that the model writes itself."},
+     ROW(temperature, CONDENSES)},
+    {{"data", 'd', PITH_PARAM_LIST, 0, 0, "", "", "files", "0.4", "data",
+      "JSONL file: every line is an object with an instruction, an input, which may be empty, and "
+      "an output, three strings."},
+     ROW(pairs, GIST)},
+    {{"test", 0, PITH_PARAM_LIST, 0, 0, "", "", "files", "0.4", "data",
+      "Such a file that is only judged by, under its own name."},
+     ROW(tests, GIST)},
     {{"pairs", 'd', PITH_PARAM_LIST, 0, 0, "", "", "files", "0.3", "data",
       "JSONL file: every line is an object with a prompt and a completion, two strings."},
      ROW(pairs, ALIGN)},
@@ -50,6 +78,9 @@ static const pith__param rows[] = {
     {{"held-out-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "100", "", "pairs", "0.3", "data",
       "Leave one pair in so many out of training, to be judged by. 0: none."},
      ROW(held_out_every, ALIGN)},
+    {{"held-out-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "20", "", "triples", "0.4", "data",
+      "Leave one triple in so many out of training, to be judged by. 0: none."},
+     ROW(held_out_every, GIST)},
     {{"held-out-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "100", "", "documents", "0.3", "data",
       "Read the documents that training with this number leaves out. 0: all."},
      ROW(held_out_every, EVALUATE)},
@@ -80,7 +111,10 @@ static const pith__param rows[] = {
       "GGUF model to go on from, instead of random weights. Its shape is that of the result."},
      ROW(model, BASE)},
     {{"model", 'm', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "model", "GGUF model to tune."},
-     ROW(model, ALIGN)},
+     ROW(model, TUNES)},
+    {{"model", 'm', PITH_PARAM_PATH, 0, 0, "", "", "", "0.4", "model",
+      "GGUF model that is to do without the context. Default: the built-in one."},
+     ROW(model, CONDENSES)},
     {{"model", 'm', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "model", "GGUF model that reads."},
      ROW(model, EVALUATE)},
     {{"length", 'l', PITH_PARAM_INT, 2, SIDE_MAX, "", "", "tokens", "0.3", "model",
@@ -123,27 +157,77 @@ static const pith__param rows[] = {
      ROW(tied, BASE)},
     {{"name", 0, PITH_PARAM_TEXT, 0, 0, "", "", "", "0.3", "model",
       "Name that the file gets. Default: that of the output without folders and extension."},
-     ROW(name, MAKES)},
+     ROW(name, TOKENIZER | MODELS | DISTILL)},
     {{"type", 0, PITH_PARAM_ENUM, 0, 0, "f32", "f32|f16|int8", "", "0.3", "model",
       "How matrices are stored in the result. int8 is what pith multiplies: nothing is converted "
       "when the model is opened."},
-     ROW(type, LEARNS)},
+     ROW(type, MODELS)},
+    {{"capsule-type", 0, PITH_PARAM_ENUM, 0, 0, "f16", "f16|f32|int8", "", "0.4", "model",
+      "How the numbers of the capsule are stored. int8 has a scale for every row."},
+     ROW(capsule_type, CC)},
+    {{"mode", 0, PITH_PARAM_ENUM, 0, 0, "pith", "pith|official", "", "0.4", "training",
+      "official: as the released code has it, namely no-bos, no first-token, kl reverse, init "
+      "vocabulary, lr 0.1. What is set afterwards counts."},
+     ROW(mode, CC)},
+    {{"slots", 'k', PITH_PARAM_INT, 1, SIDE_MAX, "16", "", "tokens", "0.4", "training",
+      "Virtual tokens of the capsule."},
+     ROW(slots, CC)},
+    {{"slots", 'k', PITH_PARAM_INT, 1, SIDE_MAX, "4", "", "tokens", "0.4", "training",
+      "Gist tokens behind every instruction."},
+     ROW(slots, GIST)},
+    {{"gist-token", 0, PITH_PARAM_TEXT, 0, 0, "<GIST>", "", "", "0.4", "training",
+      "How the gist token is spelled. It is taken if the vocabulary has it, else added."},
+     ROW(gist_token, GIST)},
+    {{"condition", 0, PITH_PARAM_LIST, 0, 0, "gist", "", "", "0.4", "training",
+      "Train so, and judge: gist; positive (everything is seen), negative (the instruction is not "
+      "seen), tfidf (one keyword stands for it). Each starts from the model; results are those of "
+      "the first."},
+     ROW(conditions, GIST)},
+    {{"controls", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.4", "training",
+      "All four conditions, those that are not given after those that are."},
+     ROW(controls, GIST)},
+    {{"init", 0, PITH_PARAM_ENUM, 0, 0, "chunks", "chunks|vocabulary", "", "0.4", "training",
+      "Rows before the first step: means of the embeddings of stretches of the context, or "
+      "embeddings of random tokens."},
+     ROW(init, CC)},
+    {{"kl", 0, PITH_PARAM_ENUM, 0, 0, "forward", "forward|reverse", "", "0.4", "training",
+      "Which divergence is made small: KL(teacher || student) (forward), or KL(student || "
+      "teacher) (reverse, as the released code)."},
+     ROW(kl, CONDENSES)},
+    {{"first-token", 0, PITH_PARAM_FLAG, 0, 0, "true", "", "", "0.4", "training",
+      "Learn what a continuation begins with too, not only how it goes on."},
+     ROW(first_token, CONDENSES)},
+    {{"no-bos", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.4", "training",
+      "Nothing stands before the context, or what replaces it."},
+     ROW(no_bos, CONDENSES)},
     /* ---- training */
     {{"steps", 'n', PITH_PARAM_INT, 1, COUNT_MAX, "1000", "", "updates", "0.3", "training",
       "Updates of the weights."},
      ROW(steps, BASE)},
     {{"steps", 'n', PITH_PARAM_INT, 1, COUNT_MAX, "", "", "updates", "0.3", "training",
       "Updates of the weights. Default: by epochs."},
-     ROW(steps, ALIGN)},
+     ROW(steps, TUNES)},
+    {{"steps", 'n', PITH_PARAM_INT, 1, COUNT_MAX, "400", "", "updates", "0.4", "training",
+      "Updates of what is learned."},
+     ROW(steps, CONDENSES)},
     {{"epochs", 0, PITH_PARAM_FLOAT, 0, 1e6, "3", "", "", "0.3", "training",
       "How often every pair is seen, if no steps are given."},
      ROW(epochs, ALIGN)},
+    {{"epochs", 0, PITH_PARAM_FLOAT, 0, 1e6, "3", "", "", "0.4", "training",
+      "How often every triple is seen, if no steps are given."},
+     ROW(epochs, GIST)},
     {{"batch-size", 'b', PITH_PARAM_INT, 1, SIDE_MAX, "16", "", "samples", "0.3", "training",
       "Samples of an update."},
      ROW(batch_size, BASE)},
     {{"batch-size", 'b', PITH_PARAM_INT, 1, SIDE_MAX, "16", "", "pairs", "0.3", "training",
       "Pairs of an update."},
      ROW(batch_size, ALIGN)},
+    {{"batch-size", 'b', PITH_PARAM_INT, 1, SIDE_MAX, "16", "", "triples", "0.4", "training",
+      "Triples of an update."},
+     ROW(batch_size, GIST)},
+    {{"batch-size", 'b', PITH_PARAM_INT, 1, SIDE_MAX, "8", "", "texts", "0.4", "training",
+      "Continuations of an update."},
+     ROW(batch_size, CONDENSES)},
     {{"length", 'l', PITH_PARAM_INT, 2, SIDE_MAX, "512", "", "tokens", "0.3", "training",
       "Tokens of a sample: of one document, or of several that do not see each other."},
      ROW(length, BASE)},
@@ -151,6 +235,13 @@ static const pith__param rows[] = {
       "Tokens of a pair; longer ones lose the beginning of the prompt. Default: the model's "
       "context, at most 512."},
      ROW(length, ALIGN)},
+    {{"length", 'l', PITH_PARAM_INT, 2, SIDE_MAX, "", "", "tokens", "0.4", "training",
+      "Tokens of a triple; longer ones lose the end of the input. Default: the model's context, at "
+      "most 512."},
+     ROW(length, GIST)},
+    {{"length", 'l', PITH_PARAM_INT, 2, SIDE_MAX, "64", "", "tokens", "0.4", "training",
+      "Tokens of a continuation."},
+     ROW(length, CONDENSES)},
     {{"lanes", 0, PITH_PARAM_INT, 1, 1024, "2", "", "lanes", "0.3", "training",
       "Parts of an update that threads can work on at once, each with a gradient in memory. The "
       "result depends on it, other than on the threads."},
@@ -160,10 +251,21 @@ static const pith__param rows[] = {
      ROW(recompute, LEARNS)},
     {{"evaluate-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "250", "", "updates", "0.3", "training",
       "Read the held-out text after so many updates, and at the end. 0: only at the end."},
-     ROW(evaluate_every, LEARNS)},
+     ROW(evaluate_every, MODELS)},
+    {{"evaluate-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "100", "", "updates", "0.4", "training",
+      "Judge by the continuations kept for it after so many updates, and at the end. 0: only at "
+      "the end."},
+     ROW(evaluate_every, CONDENSES)},
     {{"evaluate-bytes", 0, PITH_PARAM_INT, 0, BYTES_MAX, "200000", "", "bytes", "0.3", "training",
       "Read about so much of the held-out text of every file. 0: all."},
-     ROW(evaluate_bytes, LEARNS)},
+     ROW(evaluate_bytes, MODELS)},
+    {{"generate", 0, PITH_PARAM_INT, 0, COUNT_MAX, "100", "", "triples", "0.4", "training",
+      "Write the outputs of so many triples of every file at the end, greedily, for ROUGE-L and "
+      "exact matches. 0: none."},
+     ROW(generate, GIST)},
+    {{"max-tokens", 0, PITH_PARAM_INT, 1, SIDE_MAX, "128", "", "tokens", "0.4", "training",
+      "Of such an output."},
+     ROW(max_tokens, GIST)},
     {{"threads", 't', PITH_PARAM_INT, 0, 1024, "0", "", "threads", "0.3", "training",
       "Threads to work with. 0: as many as there are processors."},
      ROW(threads, MAKES)},
@@ -171,30 +273,42 @@ static const pith__param rows[] = {
     {{"lora-rank", 'r', PITH_PARAM_INT, 0, SIDE_MAX, "0", "", "", "0.3", "lora",
       "Train an adapter of this rank beside every matrix instead of all weights, as LoRA does. 0: "
       "all weights."},
-     ROW(lora_rank, ALIGN)},
+     ROW(lora_rank, TUNES)},
+    {{"lora-rank", 'r', PITH_PARAM_INT, 1, SIDE_MAX, "8", "", "", "0.4", "lora",
+      "Rank of the adapter's factors."},
+     ROW(lora_rank, DISTILL)},
     {{"lora-alpha", 0, PITH_PARAM_FLOAT, 0.001, 1e6, "16", "", "", "0.3", "lora",
       "The adapter counts this number by the rank."},
-     ROW(lora_alpha, ALIGN)},
+     ROW(lora_alpha, ADAPTS)},
     {{"lora-dropout", 0, PITH_PARAM_FLOAT, 0, 0.99, "0", "", "share", "0.3", "lora",
       "Share of the adapter's inputs that are left out at random."},
-     ROW(lora_dropout, ALIGN)},
+     ROW(lora_dropout, ADAPTS)},
     {{"lora-matrices", 0, PITH_PARAM_LIST, 0, 0, "all", "", "", "0.3", "lora",
       "Matrices that have an adapter: attn_q, attn_k, attn_v, attn_output, ffn_gate, ffn_up, "
       "ffn_down, all."},
-     ROW(lora_matrices, ALIGN)},
+     ROW(lora_matrices, ADAPTS)},
     /* ---- optimizer */
     {{"optimizer", 0, PITH_PARAM_ENUM, 0, 0, "adamw", "adamw|muon", "", "0.3", "optimizer",
       "muon: matrices inside the model by Muon, everything else by AdamW."},
-     ROW(optimizer, LEARNS)},
+     ROW(optimizer, CHOOSES)},
     {{"lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.001", "", "", "0.3", "optimizer",
       "AdamW's learning rate, where the schedule is at its top."},
      ROW(lr, BASE)},
     {{"lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.0001", "", "", "0.3", "optimizer",
       "AdamW's learning rate, where the schedule is at its top."},
      ROW(lr, ALIGN)},
+    {{"lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.0003", "", "", "0.4", "optimizer",
+      "AdamW's learning rate, where the schedule is at its top."},
+     ROW(lr, GIST)},
+    {{"lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.01", "", "", "0.4", "optimizer",
+      "AdamW's learning rate, where the schedule is at its top."},
+     ROW(lr, CC)},
+    {{"lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.001", "", "", "0.4", "optimizer",
+      "AdamW's learning rate, where the schedule is at its top."},
+     ROW(lr, DISTILL)},
     {{"muon-lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.005", "", "", "0.3", "optimizer",
       "Muon's learning rate. An update has the size of one by AdamW at the same rate."},
-     ROW(muon_lr, LEARNS)},
+     ROW(muon_lr, CHOOSES)},
     {{"schedule", 0, PITH_PARAM_ENUM, 0, 0, "cosine", "constant|linear|cosine|wsd", "", "0.3",
       "optimizer",
       "Course of the learning rate after the warm-up. linear and cosine fall to 0; wsd stays and "
@@ -202,7 +316,7 @@ static const pith__param rows[] = {
      ROW(schedule, BASE)},
     {{"schedule", 0, PITH_PARAM_ENUM, 0, 0, "linear", "constant|linear|cosine", "", "0.3",
       "optimizer", "Course of the learning rate after the warm-up. linear and cosine fall to 0."},
-     ROW(schedule, ALIGN)},
+     ROW(schedule, TUNES | CONDENSES)},
     {{"warm-up", 0, PITH_PARAM_INT, 0, COUNT_MAX, "", "", "updates", "0.3", "optimizer",
       "Updates over which the learning rate rises from 0. Default: a twentieth of the steps, at "
       "most 500; 10 if the steps are not given."},
@@ -212,7 +326,10 @@ static const pith__param rows[] = {
      ROW(decay_steps, BASE)},
     {{"weight-decay", 0, PITH_PARAM_FLOAT, 0, 10, "0.1", "", "", "0.3", "optimizer",
       "Decoupled weight decay of matrices and embeddings."},
-     ROW(weight_decay, LEARNS)},
+     ROW(weight_decay, BASE | ALIGN)},
+    {{"weight-decay", 0, PITH_PARAM_FLOAT, 0, 10, "0", "", "", "0.4", "optimizer",
+      "Decoupled weight decay of what is learned."},
+     ROW(weight_decay, GIST | CONDENSES)},
     {{"clip", 0, PITH_PARAM_FLOAT, 0, 1e9, "1", "", "", "0.3", "optimizer",
       "Largest norm of the gradient; a longer one is made as short. 0: any."},
      ROW(clip, LEARNS)},
@@ -227,17 +344,26 @@ static const pith__param rows[] = {
      ROW(eps, LEARNS)},
     {{"momentum", 0, PITH_PARAM_FLOAT, 0, 0.999999, "0.95", "", "", "0.3", "optimizer",
       "Muon's memory of gradients."},
-     ROW(momentum, LEARNS)},
+     ROW(momentum, CHOOSES)},
     /* ---- files */
     {{"output", 'o', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
       "GGUF file for the result. It appears when it is complete."},
      ROW(output, TOKENIZER | BASE)},
     {{"output", 'o', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
       "GGUF file for the tuned model. It appears when it is complete."},
-     ROW(output, ALIGN)},
+     ROW(output, TUNES)},
+    {{"output", 'o', PITH_PARAM_PATH, 0, 0, "", "", "", "0.4", "files",
+      "File for the capsule. It appears when it is complete."},
+     ROW(output, CC)},
+    {{"output", 'o', PITH_PARAM_PATH, 0, 0, "", "", "", "0.4", "files",
+      "GGUF file for the adapter, for --lora. It appears when it is complete."},
+     ROW(output, DISTILL)},
+    {{"report", 0, PITH_PARAM_PATH, 0, 0, "", "", "", "0.4", "files",
+      "File for the table of scores, a JSON object. Default: standard output."},
+     ROW(report, GIST)},
     {{"adapter", 0, PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
       "GGUF file for the adapter alone, for --lora."},
-     ROW(adapter, ALIGN)},
+     ROW(adapter, TUNES)},
     {{"output", 'o', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
       "File for the table, a JSON object. Default: standard output."},
      ROW(output, EVALUATE)},
@@ -303,6 +429,27 @@ unsigned pith__training_matrices(const char *entry)
     return strcmp(entry, "all") == 0 ? all : 0;
 }
 
+static const char *const conditions[] = {[PITH__GIST_GIST] = "gist",
+                                         [PITH__GIST_POSITIVE] = "positive",
+                                         [PITH__GIST_NEGATIVE] = "negative",
+                                         [PITH__GIST_TFIDF] = "tfidf"};
+
+bool pith__training_condition(const char *name, pith__gist_condition *out)
+{
+    for (size_t i = 0; i < sizeof conditions / sizeof conditions[0]; i++) {
+        if (strcmp(conditions[i], name) == 0) {
+            *out = (pith__gist_condition)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *pith__training_condition_name(pith__gist_condition condition)
+{
+    return conditions[condition];
+}
+
 static pith_status check_value(const pith_param_info *info, const char *value,
                                const pith_allocator *mem, pith_error *err)
 {
@@ -314,6 +461,14 @@ static pith_status check_value(const pith_param_info *info, const char *value,
     }
     if (strcmp(info->name, "lora-matrices") == 0 && pith__training_matrices(value) == 0) {
         return pith__fail(err, PITH_E_ARGUMENT, "lora-matrices: no matrix is called \"%s\"", value);
+    }
+    pith__gist_condition condition = PITH__GIST_GIST;
+    if (strcmp(info->name, "condition") == 0 && !pith__training_condition(value, &condition)) {
+        return pith__fail(err, PITH_E_ARGUMENT,
+                          "condition: \"%s\" is not one of gist, positive, negative, tfidf", value);
+    }
+    if (strcmp(info->name, "gist-token") == 0 && value[0] == '\0') {
+        return pith__fail(err, PITH_E_ARGUMENT, "gist-token: a token of no characters");
     }
     if (strcmp(info->name, "special") == 0 && value[0] == '\0') {
         return pith__fail(err, PITH_E_ARGUMENT, "special: a token of no characters");

@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const recipes[] = {"tokenizer", "base", "align", "evaluate"};
+static const char *const recipes[] = {"tokenizer", "base", "align",   "cc",
+                                      "distill",   "gist", "evaluate"};
 #define RECIPES (sizeof recipes / sizeof recipes[0])
 
 /* ---- files ----------------------------------------------------------------------------- */
@@ -25,8 +26,10 @@ static const char *in_folder(const char *name)
     return path;
 }
 
-static const char *const file_names[] = {"text", "more", "pairs",  "tok.gguf", "a.gguf", "b.gguf",
-                                         "log",  "plot", "a.ckpt", "b.ckpt",   "table",  "ad.gguf"};
+static const char *const file_names[] = {"text",   "more",    "pairs",   "tok.gguf", "a.gguf",
+                                         "b.gguf", "log",     "plot",    "a.ckpt",   "b.ckpt",
+                                         "table",  "ad.gguf", "context", "triples",  "log.2",
+                                         "log.3",  "log.4",   "plot.2",  "plot.3",   "plot.4"};
 
 /* Forty short documents. */
 static void write_data(const char *path, const char *word)
@@ -55,6 +58,16 @@ static int make_folder(void **state)
     for (int i = 0; i < 30; i++) {
         (void)fprintf(file, "{\"prompt\": \"%d plus one is \", \"completion\": \"%d\"}\n", i,
                       i + 1);
+    }
+    assert_int_equal(fclose(file), 0);
+    file = fopen(in_folder("context"), "wb");
+    assert_non_null(file);
+    (void)fputs("The cat sat.", file);
+    assert_int_equal(fclose(file), 0);
+    file = fopen(in_folder("triples"), "wb");
+    assert_non_null(file);
+    for (int i = 0; i < 8; i++) {
+        (void)fprintf(file, "{\"instruction\": \"a%d\", \"input\": \"\", \"output\": \"b\"}\n", i);
     }
     return fclose(file);
 }
@@ -265,6 +278,33 @@ static void values_are_kept(void **state)
     pith_training_free(training);
 }
 
+static void assert_value(const pith_training *training, const char *name, const char *expected)
+{
+    pith_error err = {0};
+    char value[PITH_VALUE_SIZE];
+    assert_ok(pith_training_get(training, name, value, sizeof value, &err), err);
+    assert_string_equal(value, expected);
+}
+
+static void a_mode_sets_what_the_release_does(void **state)
+{
+    (void)state;
+    pith_training *training =
+        new_training("cc", (const char *const[]){"lr", "0.5", "mode", "official", NULL});
+    assert_value(training, "kl", "reverse");
+    assert_value(training, "init", "vocabulary");
+    assert_value(training, "no-bos", "true");
+    assert_value(training, "first-token", "false");
+    assert_value(training, "lr", "0.1");
+    set(training, "kl", "forward"); /* what is set afterwards counts */
+    assert_value(training, "kl", "forward");
+    assert_value(training, "mode", "official");
+    set(training, "mode", "pith");
+    assert_value(training, "init", "chunks");
+    assert_value(training, "lr", "0.01");
+    pith_training_free(training);
+}
+
 static void entries_are_checked(void **state)
 {
     (void)state;
@@ -285,6 +325,10 @@ static void entries_are_checked(void **state)
         {"align", "lora-matrices", "all", PITH_OK},
         {"align", "lora-matrices", "q", PITH_E_ARGUMENT},
         {"align", "schedule", "wsd", PITH_E_ARGUMENT},
+        {"gist", "condition", "negative", PITH_OK},
+        {"gist", "condition", "none", PITH_E_ARGUMENT},
+        {"gist", "gist-token", "", PITH_E_ARGUMENT},
+        {"cc", "mode", "paper", PITH_E_ARGUMENT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         pith_error err = {0};
@@ -710,6 +754,17 @@ static void a_run_without_memory_leaks_nothing(void **state)
         {"align",
          VALUES("pairs", in_folder("pairs"), "output", out, "model", model, "steps", "1",
                 "batch-size", "1", "threads", "1", "held-out-every", "0", "lora-rank", "2")},
+        {"cc", VALUES("context", in_folder("context"), "model", model, "output", out, "steps", "1",
+                      "continuations", "1", "length", "4", "batch-size", "1", "slots", "1",
+                      "threads", "1", "log", in_folder("log"), "plot", in_folder("plot"))},
+        {"distill", VALUES("context", in_folder("context"), "data", text, "model", model, "output",
+                           out, "steps", "1", "continuations", "1", "length", "4", "batch-size",
+                           "1", "lora-rank", "1", "threads", "1")},
+        {"gist", VALUES("data", in_folder("triples"), "test", in_folder("triples"), "model", model,
+                        "output", out, "report", in_folder("table"), "steps", "1", "batch-size",
+                        "1", "slots", "1", "controls", "true", "generate", "1", "max-tokens", "1",
+                        "length", "23", "held-out-every", "4", "threads", "1", "log",
+                        in_folder("log"), "plot", in_folder("plot"))},
         {"evaluate", VALUES("data", text, "model", model, "evaluate-bytes", "1", "threads", "1",
                             "output", in_folder("table"), "held-out-every", "8")},
     };
@@ -725,6 +780,7 @@ int main(void)
         cmocka_unit_test(recipes_are_known_by_name),
         cmocka_unit_test(every_parameter_checks_its_value),
         cmocka_unit_test(values_are_kept),
+        cmocka_unit_test(a_mode_sets_what_the_release_does),
         cmocka_unit_test(entries_are_checked),
         cmocka_unit_test(no_memory_is_an_error_and_no_leak),
         cmocka_unit_test(what_is_missing_is_named),

@@ -1,0 +1,184 @@
+/*
+ * probe_instructions.c: pith probe --instructions: a source of several instructions; texts that the
+ * model writes after it, after its capsule and after nothing are judged by each instruction alone: how
+ * much likelier it makes them (Wingate, Shoeybi & Sorensen 2022, section 4.4).
+ */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { HARD, SOFT, NONE, WAYS };
+
+static const char *const way_names[WAYS] = {"source", "capsule", "nothing"};
+
+typedef struct work {
+    cli_probe *probe;
+    cli_table table;
+    size_t samples;
+    pith_piece prompt;          /* before what is written */
+    pith_generation **written;  /* (WAYS, samples) owned */
+    double *gains;              /* (WAYS, table.count) nats per token, summed over the samples */
+    char seed[PITH_VALUE_SIZE]; /* as it was given */
+} work;
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static pith_status set_seed(const work *w, size_t sample, pith_error *err)
+{
+    char seed[32];
+    const unsigned long long first = strtoull(w->seed, NULL, 10);
+    (void)snprintf(seed, sizeof seed, "%llu", (first + sample) & UINT32_MAX);
+    return pith_ctx_set(w->probe->engine.ctx, "seed", seed, err);
+}
+
+/* Texts are all of one length, and drawn from everything that the model expects. */
+static pith_status prepare(work *w, pith_error *err)
+{
+    pith_ctx *ctx = w->probe->engine.ctx;
+    pith_status status = pith_ctx_set(ctx, "temperature", "1", err);
+    if (status == PITH_OK) {
+        status = pith_ctx_set(ctx, "ignore-eos", "true", err);
+    }
+    (void)cli_engine_param(&w->probe->engine, "seed", w->seed);
+    return status;
+}
+
+static pith_status write_texts(const work *w, size_t way, pith_error *err)
+{
+    const cli_probe *p = w->probe;
+    const pith_piece pieces[WAYS][2] = {
+        [HARD] = {{.text = p->source.data, .size = p->source.size}, w->prompt},
+        [SOFT] = {{.capsule = p->capsule}, w->prompt},
+        [NONE] = {w->prompt, {.text = ""}}};
+    for (size_t i = 0; i < w->samples; i++) {
+        pith_status status = set_seed(w, i, err);
+        if (status == PITH_OK) {
+            status = pith_generate(p->engine.ctx, pieces[way], 2, NULL, 0, NULL, NULL,
+                                   &w->written[way * w->samples + i], err);
+        }
+        if (status != PITH_OK) {
+            return status;
+        }
+    }
+    return PITH_OK;
+}
+
+/* ---- judging ---------------------------------------------------------------------------------- */
+
+/* Adds what instruction `index` makes of one text, as against no instruction. */
+static pith_status judge(const work *w, size_t way, size_t sample, size_t index, double without,
+                         pith_error *err)
+{
+    size_t size = 0;
+    size_t instruction_size = 0;
+    double with = 0.0;
+    const char *text = pith_generation_text(w->written[way * w->samples + sample], &size);
+    const char *instruction = cli_table_text(&w->table, index, "text", &instruction_size);
+    const pith_piece pieces[] = {{.text = instruction, .size = instruction_size}, w->prompt};
+    const pith_status status = cli_probe_nats(w->probe, pieces, 2, text, size, &with, err);
+    if (status == PITH_OK) {
+        w->gains[way * w->table.count + index] += without - with;
+    }
+    return status;
+}
+
+static pith_status judge_all(const work *w, pith_error *err)
+{
+    /* a text may end inside a character */
+    pith_status status = pith_ctx_set(w->probe->engine.ctx, "invalid-utf8", "keep", err);
+    for (size_t i = 0; status == PITH_OK && i < WAYS * w->samples; i++) {
+        size_t size = 0;
+        double without = 0.0;
+        const char *text = pith_generation_text(w->written[i], &size);
+        status = cli_probe_nats(w->probe, &w->prompt, 1, text, size, &without, err);
+        for (size_t k = 0; status == PITH_OK && k < w->table.count; k++) {
+            status = judge(w, i / w->samples, i % w->samples, k, without, err);
+        }
+    }
+    return status;
+}
+
+/* ---- output ------------------------------------------------------------------------------------ */
+
+static double mean_gain(const work *w, size_t way, size_t index)
+{
+    return w->gains[way * w->table.count + index] / (double)w->samples;
+}
+
+static void write_json(const work *w, FILE *file)
+{
+    (void)fprintf(file, "{\"samples\":%zu,\"instructions\":[", w->samples);
+    for (size_t k = 0; k < w->table.count; k++) {
+        size_t size = 0;
+        (void)fputs(k == 0 ? "{\"name\":" : ",{\"name\":", file);
+        cli_json_name(file, cli_table_text(&w->table, k, "name", &size));
+        for (size_t way = 0; way < WAYS; way++) {
+            (void)fprintf(file, ",\"%s\":", way_names[way]);
+            cli_json_number(file, mean_gain(w, way, k), 9);
+        }
+        (void)fputc('}', file);
+    }
+    (void)fputs("]}\n", file);
+}
+
+static void write_text(const work *w, FILE *file)
+{
+    (void)fputs("nats per token that an instruction alone adds to texts written after\n"
+                "  source  capsule  nothing  instruction\n",
+                file);
+    for (size_t k = 0; k < w->table.count; k++) {
+        size_t size = 0;
+        for (size_t way = 0; way < WAYS; way++) {
+            (void)fprintf(file, "%8.4f ", mean_gain(w, way, k));
+        }
+        (void)fprintf(file, " %s\n", cli_table_text(&w->table, k, "name", &size));
+    }
+}
+
+/* ---- together ------------------------------------------------------------------------------------ */
+
+static pith_status probe_all(work *w, pith_error *err)
+{
+    w->written = calloc(WAYS * w->samples, sizeof(pith_generation *));
+    w->gains = calloc(WAYS * w->table.count, sizeof *w->gains);
+    if (w->written == NULL || w->gains == NULL) {
+        return cli_fail(err, PITH_E_MEMORY, "out of memory");
+    }
+    pith_status status = prepare(w, err);
+    for (size_t way = 0; status == PITH_OK && way < WAYS; way++) {
+        status = write_texts(w, way, err);
+    }
+    return status == PITH_OK ? judge_all(w, err) : status;
+}
+
+static void free_work(work *w)
+{
+    for (size_t i = 0; w->written != NULL && i < WAYS * w->samples; i++) {
+        pith_generation_free(w->written[i]);
+    }
+    free((void *)w->written);
+    free(w->gains);
+    cli_table_free(&w->table);
+}
+
+int cli_probe_instructions(cli_probe *probe)
+{
+    static const char *const keys[] = {"name", "text", NULL};
+    const char *prompt = probe->settings->prompt == NULL ? "\n" : probe->settings->prompt;
+    work w = {.probe = probe,
+              .samples = probe->settings->samples,
+              .prompt = {.text = prompt, .size = strlen(prompt)}};
+    pith_error err;
+    int code = cli_table_open(probe->settings->instructions, keys, &w.table);
+    if (code == 0) {
+        pith_status status = probe_all(&w, &err);
+        if (status == PITH_OK) {
+            (probe->settings->json == CLI_YES ? write_json : write_text)(&w, probe->out.file);
+            status = cli_output_commit(&probe->out, &err);
+        }
+        code = status == PITH_OK ? 0 : cli_report(NULL, &err, NULL, 0);
+    }
+    free_work(&w);
+    return code;
+}

@@ -1,0 +1,163 @@
+/*
+ * encode.c: pith_encode: a text into a capsule, by one pass (GIST) or by training (CC).
+ */
+#include "api/api.h"
+#include "api/condense.h"
+
+#include <string.h>
+
+/* A record is short, but for the text that follows the gist tokens. */
+#define RECORD_MAX ((size_t)1 << 24)
+
+/* ---- GIST ---------------------------------------------------------------------------------- */
+
+/* How the capsule was made, and what is to follow it. */
+static pith_status write_record(const pith_model *model, const pith__capsule *capsule,
+                                pith__buf *out, pith_error *err)
+{
+    PITH__TRY(pith__buf_printf(out, err,
+                               "{\"method\": \"gist\", \"pith\": \"%s\", \"slots\": %u, "
+                               "\"model\": ",
+                               pith_version(), capsule->slots));
+    PITH__TRY(pith__json_string(out, model->name, err));
+    PITH__TRY(pith__buf_append_text(out, ", \"suffix\": ", err));
+    PITH__TRY(pith__json_string(out, model->gist.suffix.data, err));
+    return pith__buf_append_text(out, "}", err);
+}
+
+static pith_status add_record(const pith_model *model, pith__capsule *capsule, pith_error *err)
+{
+    pith__buf record;
+    pith__buf_init(&record, &model->mem, RECORD_MAX);
+    pith_status status = write_record(model, capsule, &record, err);
+    if (status == PITH_OK) {
+        status = pith__capsule_set_record(capsule, record.data, record.size, err);
+    }
+    pith__buf_deinit(&record);
+    return status;
+}
+
+/* BOS, and the text between what the model was trained to read around it. */
+static pith_status gist_ids(pith_ctx *ctx, const char *text, size_t size, uint32_t **ids,
+                            size_t *count, pith_error *err)
+{
+    const pith_model *model = ctx->model;
+    const pith_allocator mem = pith__arena_allocator(&ctx->arena);
+    const uint32_t bos = pith__tokenizer_bos(model->tokenizer.tokenizer);
+    pith__buf joined;
+    uint32_t *plain = NULL;
+    size_t n = 0;
+    pith__buf_init(&joined, &mem, SIZE_MAX);
+    PITH__TRY(pith__buf_append(&joined, model->gist.prefix.data, model->gist.prefix.size, err));
+    PITH__TRY(pith__buf_append(&joined, text, size, err));
+    PITH__TRY(pith__buf_append(&joined, model->gist.middle.data, model->gist.middle.size, err));
+    PITH__TRY(pith__encode_ids(ctx, joined.data, joined.size, &plain, &n, err));
+    PITH__TRY(pith__arena_alloc(&ctx->arena, n + 1, sizeof **ids, ids, err));
+    *count = 0;
+    if (bos != PITH__TOKEN_NONE) {
+        (*ids)[(*count)++] = bos;
+    }
+    memcpy(*ids + *count, plain, n * sizeof **ids);
+    *count += n;
+    return PITH_OK;
+}
+
+/* The embedding of the gist token. */
+static pith_status gist_row(pith_ctx *ctx, const float **out, pith_error *err)
+{
+    const pith_model *model = ctx->model;
+    float *row = NULL;
+    *out = model->gist.row;
+    if (model->gist.row != NULL) {
+        return PITH_OK;
+    }
+    PITH__TRY(pith__arena_alloc(&ctx->arena, model->weights.config.width, sizeof *row, &row, err));
+    *out = row;
+    return pith__model_embedding(&model->weights, model->gist.token, row, err);
+}
+
+static pith_status encode_gist(pith_ctx *ctx, const char *text, size_t size, pith__capsule **out,
+                               pith_error *err)
+{
+    const pith_model *model = ctx->model;
+    const uint32_t trained = model->gist.slots;
+    uint32_t *ids = NULL;
+    const float *row = NULL;
+    size_t count = 0;
+    size_t tokens = 0;
+    if (trained == 0) {
+        return pith__fail(err, PITH_E_UNSUPPORTED,
+                          "the model was not trained to gist: recipe gist does that, and method cc "
+                          "takes any model");
+    }
+    const uint32_t slots = ctx->params.slots < 0.0 ? trained : (uint32_t)ctx->params.slots;
+    PITH__TRY(gist_ids(ctx, text, size, &ids, &count, err));
+    PITH__TRY(gist_row(ctx, &row, err));
+    PITH__TRY(
+        pith__tokenizer_count(model->tokenizer.tokenizer, text, size, &model->mem, &tokens, err));
+    PITH__TRY(pith__gist_encode(&model->weights, pith__thread_count(ctx), ids, count, row, slots,
+                                &model->mem, out, err));
+    pith__capsule *capsule = *out;
+    capsule->source_bytes = size;
+    capsule->source_tokens = tokens; /* without what stands around it */
+    pith__sha256_of(text, size, capsule->source_sha256);
+    pith__model_binding(model, &capsule->binding);
+    return add_record(model, capsule, err);
+}
+
+/* ---- CC ---------------------------------------------------------------------------------------- */
+
+static pith_status encode_cc(pith_ctx *ctx, const char *text, size_t size, pith__capsule **out,
+                             pith_error *err)
+{
+    const pith__params *p = &ctx->params;
+    const pith__cc_request request = {.model = ctx->model->data,
+                                      .model_size = ctx->model->size,
+                                      .text = text,
+                                      .size = size,
+                                      .slots = p->slots,
+                                      .steps = p->steps,
+                                      .kl = p->kl,
+                                      .seed = p->seed,
+                                      .threads = p->threads,
+                                      .progress = ctx->progress,
+                                      .progress_user = ctx->progress_user};
+    if (ctx->model->adapter_sha256[0] != '\0') {
+        return pith__fail(err, PITH_E_UNSUPPORTED,
+                          "method cc cannot take a model with an adapter: it wants the weights as "
+                          "they are in the file");
+    }
+    return pith__encode_cc(&request, &ctx->model->mem, out, err);
+}
+
+/* ---- pith_encode ---------------------------------------------------------------------------------- */
+
+static pith_status encode(pith_ctx *ctx, const char *text, size_t size, pith__capsule **out,
+                          pith_error *err)
+{
+    const int method = ctx->params.method;
+    if (method != PITH__METHOD_CC && method != PITH__METHOD_GIST) {
+        return pith__fail(err, PITH_E_ARGUMENT,
+                          "method: only cc and gist make capsules; the others make texts shorter");
+    }
+    if (size == 0) {
+        return pith__fail(err, PITH_E_ARGUMENT, "the text is empty: there is nothing to encode");
+    }
+    PITH__TRY(pith__check_text(ctx, text, size, err));
+    return method == PITH__METHOD_GIST ? encode_gist(ctx, text, size, out, err)
+                                       : encode_cc(ctx, text, size, out, err);
+}
+
+pith_status pith_encode(pith_ctx *ctx, const char *text, size_t size, pith_capsule **out,
+                        pith_error *err)
+{
+    pith__capsule *capsule = NULL;
+    *out = NULL;
+    const pith_status status = encode(ctx, text, size, &capsule, err);
+    pith__arena_reset(&ctx->arena);
+    if (status != PITH_OK) {
+        pith__capsule_free(capsule);
+        return status;
+    }
+    return pith__capsule_wrap(&capsule, out, err);
+}

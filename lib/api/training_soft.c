@@ -1,0 +1,122 @@
+/*
+ * training_soft.c: recipes cc and distill: a context into a capsule, or into an adapter.
+ */
+#include "api/training.h"
+
+#include "api/builtin.h"
+#include "api/condense.h"
+
+#include <string.h>
+
+pith_status pith__condense_apply_mode(const pith__param_table *table, pith__training_params *params,
+                                      const pith_allocator *mem, pith_error *err)
+{
+    static const struct {
+        const char *name;
+        const char *official; /* what the released code does */
+    } choices[] = {{"no-bos", "true"},
+                   {"first-token", "false"},
+                   {"kl", "reverse"},
+                   {"init", "vocabulary"},
+                   {"lr", "0.1"}};
+    const bool is_official = params->mode == (int)PITH__SOFT_MODE_OFFICIAL;
+    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
+        const char *value =
+            is_official ? choices[i].official : pith__training_default(table->bit, choices[i].name);
+        PITH__TRY(pith__table_set(table, params, mem, choices[i].name, value, err));
+    }
+    return PITH_OK;
+}
+
+pith_status pith__condense_read(const pith__training_params *p, unsigned bit,
+                                pith__condense_settings *out, pith_error *err)
+{
+    static const pith__capsule_type types[] = {[PITH_CAPSULE_F16] = PITH__CAPSULE_F16,
+                                               [PITH_CAPSULE_F32] = PITH__CAPSULE_F32,
+                                               [PITH_CAPSULE_INT8] = PITH__CAPSULE_INT8};
+    const bool is_cc = bit == PITH__RECIPE_CC;
+    *out = (pith__condense_settings){
+        .distill = {.direction = (pith__kl_direction)p->kl,
+                    .first_token = p->first_token,
+                    .into = is_cc ? PITH__DISTILL_SOFT_PROMPT : PITH__DISTILL_LORA,
+                    .slots = (size_t)p->slots,
+                    .start = (pith__soft_start)p->init},
+        .continuations = (size_t)p->continuations,
+        .temperature = p->temperature,
+        .no_bos = p->no_bos,
+        .type = types[p->capsule_type]};
+    if (!is_cc) {
+        out->distill.lora = pith__training_read_lora(p);
+    }
+    return pith__training_read_settings(p, &out->distill.run, err);
+}
+
+static pith_status condense(pith__training_run *r, pith_error *err)
+{
+    const pith__training_params *p = r->p;
+    pith__condense_settings s;
+    PITH__TRY(pith__need("context", p->context_file, err));
+    if (pith__is_given(p->model)) {
+        PITH__TRY(pith__check_gguf(r, "model", p->model, err));
+    }
+    PITH__TRY(pith__need("output", p->output, err));
+    PITH__TRY(pith__condense_read(p, r->training->recipe->bit, &s, err));
+    s.distill.run.event = pith__training_on_event;
+    s.distill.run.event_user = r;
+    s.model = pith__text_or_null(p->model);
+    s.data = pith__builtin_model;
+    s.data_size = (size_t)(pith__builtin_model_end - pith__builtin_model);
+    s.context = p->context_file;
+    s.sources = r->sources;
+    s.n_sources = p->data.count;
+    s.output = p->output;
+    s.name = r->name;
+    PITH__TRY(pith__training_begin(r, err));
+    pith__distill_report report;
+    return pith__train_condense(&s, &r->training->mem, NULL, &report, err);
+}
+
+pith_status pith__run_cc(pith__training_run *r, pith_error *err)
+{
+    return condense(r, err);
+}
+
+pith_status pith__run_distill(pith__training_run *r, pith_error *err)
+{
+    return condense(r, err);
+}
+
+/* ---- pith_encode() ------------------------------------------------------------------------- */
+
+/* A pith__train_event_fn. */
+static bool show_progress(void *user, const pith__train_event *e)
+{
+    const pith__cc_request *request = user;
+    return request->progress == NULL ||
+           request->progress(request->progress_user, "encode", (size_t)e->step, (size_t)e->steps);
+}
+
+pith_status pith__encode_cc(const pith__cc_request *request, const pith_allocator *mem,
+                            pith__capsule **out, pith_error *err)
+{
+    const pith__param_table table = pith__training_table(PITH__RECIPE_CC);
+    pith__cc_request kept = *request; /* events take no pointer to what is constant */
+    pith__training_params params;
+    pith__condense_settings s;
+    memset(&params, 0, sizeof params);
+    pith__table_init(&table, &params); /* takes no memory: no text is set */
+    params.slots = pith__number_or(request->slots, params.slots);
+    params.steps = pith__number_or(request->steps, params.steps);
+    params.kl = request->kl;
+    params.seed = request->seed;
+    params.threads = request->threads;
+    params.evaluate_every = 0.0; /* nobody is told */
+    PITH__TRY(pith__condense_read(&params, PITH__RECIPE_CC, &s, err));
+    s.distill.run.event = show_progress;
+    s.distill.run.event_user = &kept;
+    s.data = request->model;
+    s.data_size = request->model_size;
+    s.text = request->text;
+    s.text_size = request->size;
+    return pith__train_condense(&s, mem, out, NULL, err);
+}
