@@ -611,7 +611,8 @@ PITH_API PITH_NODISCARD pith_status pith_capsule_check(const pith_capsule *capsu
  *     gist  one pass of a model that was trained to gist (recipe gist), "slots" copies of its token
  *           (default: as many as were trained)
  *     cc    a soft prompt of "slots" rows, trained for this text against continuations that the
- *           model itself writes ("steps", "kl"); recipe cc has more to choose from
+ *           model itself writes ("steps", "kl"); recipe cc has more to choose from. Progress has
+ *           stage "imagine", in tokens of these, and then "encode", in steps
  *
  * Fails with E_ARGUMENT (another method, an empty text), E_UNSUPPORTED (a model that was not trained to
  * gist), E_UTF8, E_CONTEXT, E_CANCELLED, E_MEMORY or E_BACKEND.
@@ -645,7 +646,7 @@ typedef struct pith_piece {
 } pith_piece;
 
 /*
- * Contrastive conditioning (CC, section 5): the next token is also judged by how likely it is after
+ * Contrastive conditioning (CC): the next token is also judged by how likely it is after
  * `toward` and the prompt, as against `away` and the prompt. Weight and sharpness are omega and tau of
  * the paper. A list of pieces that is empty is the prompt alone.
  */
@@ -724,7 +725,7 @@ PITH_API PITH_NODISCARD pith_status pith_score_after(pith_ctx *ctx, const pith_p
  * Probing: what a capsule knows of its text
  * ------------------------------------------------------------------------ */
 
-/* A token of the text, recalled after "Now repeat the text:" (CC, section 4.2). */
+/* A token of the text, recalled after "Now repeat the text:" (CC). */
 typedef struct pith_recall {
     size_t start; /* bytes [start, end) of the text */
     size_t end;

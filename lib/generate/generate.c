@@ -88,17 +88,27 @@ static pith_status prepare(writing *w)
 
 /* ---- one token ------------------------------------------------------------------------------------ */
 
+/* *all: logarithm of the sum of what a reader expects. */
+static pith_status expect(const writing *w, const pith__reader *reader, double *all)
+{
+    *all = pith__log_sum_exp(pith__reader_logits(reader), w->vocabulary);
+    return isfinite(*all)
+               ? PITH_OK
+               : pith__fail(w->err, PITH_E_CORRUPT, "the model's prediction is not a number");
+}
+
 static pith_status draw(writing *w, uint32_t *id, double *logprob)
 {
     const float *logits = pith__reader_logits(w->reader);
-    const double all = pith__log_sum_exp(logits, w->vocabulary);
-    if (!isfinite(all)) {
-        return pith__fail(w->err, PITH_E_CORRUPT, "the model's prediction is not a number");
-    }
+    double all = 0.0;
+    PITH__TRY(expect(w, w->reader, &all));
     for (size_t v = 0; v < w->vocabulary; v++) {
         w->scores[v] = (double)logits[v];
     }
     for (size_t i = 0; i < w->n_pairs; i++) {
+        double unused = 0.0;
+        PITH__TRY(expect(w, w->pairs[i].toward, &unused));
+        PITH__TRY(expect(w, w->pairs[i].away, &unused));
         w->contrasts[i] = (pith__contrast){.toward = pith__reader_logits(w->pairs[i].toward),
                                            .away = pith__reader_logits(w->pairs[i].away),
                                            .omega = w->pairs[i].omega,

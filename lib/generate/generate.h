@@ -71,7 +71,7 @@ void pith__reader_restore(pith__reader *reader, pith__reader_mark mark);
 
 /*
  * An attribute as two ways to expect the next token: after a context that has it, and after one
- * that has its opposite (Wingate, Shoeybi & Sorensen 2022, section 5).
+ * that has its opposite (Wingate, Shoeybi & Sorensen 2022, contrastive conditioning).
  */
 typedef struct pith__contrast {
     const float *toward; /* (vocabulary) logits */

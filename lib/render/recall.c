@@ -1,5 +1,5 @@
 /*
- * recall.c: the heat map of a recall: what a capsule gives back of its text (CC, section 4.2:
+ * recall.c: the heat map of a recall: what a capsule gives back of its text (CC:
  * yellow what it knows, violet what is forgotten).
  */
 #include "render/render.h"

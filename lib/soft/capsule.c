@@ -9,6 +9,9 @@
 /* Positions are signed 32-bit numbers in files. */
 #define PLACES_MAX ((uint32_t)INT32_MAX)
 
+/* Tokens of a text: so many that no text has more, so few that their costs do not overflow. */
+#define TOKENS_MAX (UINT64_C(1) << 40)
+
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
 /* Floats of `embeddings`, or of `keys`. */
@@ -177,6 +180,16 @@ static pith_status check_hashes(const pith__capsule *capsule, pith_status broken
     return check_hash(capsule->binding.adapter, "adapter", broken, err);
 }
 
+static pith_status check_source(const pith__capsule *capsule, pith_status broken, pith_error *err)
+{
+    if (capsule->source_bytes > INT64_MAX || capsule->source_tokens > TOKENS_MAX) {
+        return pith__fail(err, broken,
+                          "a capsule for a text of %" PRIu64 " bytes and %" PRIu64 " tokens",
+                          capsule->source_bytes, capsule->source_tokens);
+    }
+    return PITH_OK;
+}
+
 /* Whether what is read stands where pith__reader_embeddings() puts it. */
 static bool is_plain(const pith__capsule *capsule)
 {
@@ -236,6 +249,7 @@ pith_status pith__capsule_validate(const pith__capsule *capsule, pith_status bro
     }
     PITH__TRY(pith__capsule_check_method(capsule->method, broken, err));
     PITH__TRY(check_hashes(capsule, broken, err));
+    PITH__TRY(check_source(capsule, broken, err));
     PITH__TRY(check_places(capsule, broken, err));
     return check_record(capsule, broken, err);
 }

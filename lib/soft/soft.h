@@ -136,8 +136,8 @@ typedef enum pith__gist_condition {
 } pith__gist_condition;
 
 /*
- * Whether `query` sees `key` when gist tokens stand at first .. last (Mu, Li & Goodman 2023, figure
- * 2 and section 3.2). CROSS: query is not looked at.
+ * Whether `query` sees `key` when gist tokens stand at first .. last (Mu, Li & Goodman 2023,
+ * the gist masks). CROSS: query is not looked at.
  */
 bool pith__gist_sees(pith__gist_attention attention, pith__gist_condition condition, size_t first,
                      size_t last, size_t query, size_t key);
@@ -198,7 +198,7 @@ PITH_NODISCARD pith_status pith__probe_nats(const pith__probe *probe, const uint
                                             float *const nats[PITH__PROBE_WAYS], pith_error *err);
 
 /*
- * Reconstruction (CC, section 4.2): the context itself, read again after `trigger` ("Now repeat the
+ * Reconstruction (CC): the context itself, read again after `trigger` ("Now repeat the
  * text:"). score (count) = (p_soft - p_none) / (p_hard - p_none), cut to [0, 1]; NaN where the
  * denominator is below `epsilon` in size. nats as above, for the context's ids.
  */

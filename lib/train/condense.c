@@ -125,11 +125,20 @@ static pith_status imagine(condense *c, size_t held_out, pith_error *err)
 {
     const pith__condense_settings *s = c->settings;
     pith__distill_settings *d = &c->distill;
+    const pith__imagine_settings settings = {.model = &c->model,
+                                             .threads = d->run.threads,
+                                             .bos = d->bos,
+                                             .context = d->context,
+                                             .n_context = d->n_context,
+                                             .count = s->continuations + held_out,
+                                             .length = d->run.length,
+                                             .temperature = s->temperature,
+                                             .seed = d->run.seed,
+                                             .end = pith__document_end(c->tokenizer),
+                                             .progress = s->progress,
+                                             .progress_user = s->progress_user};
     pith__id_lists all;
-    PITH__TRY(pith__distill_imagine(&c->model, d->run.threads, d->bos, d->context, d->n_context,
-                                    s->continuations + held_out, d->run.length, s->temperature,
-                                    d->run.seed, pith__document_end(c->tokenizer), &c->arena, &all,
-                                    err));
+    PITH__TRY(pith__distill_imagine(&settings, &c->arena, &all, err));
     d->training = (pith__id_lists){all.ids, all.starts, s->continuations};
     d->held_out = (pith__id_lists){all.ids, all.starts + s->continuations, held_out};
     return PITH_OK;

@@ -19,18 +19,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Streams of random numbers. */
-#define STREAM_OF_ORDER   UINT64_C(0x6c6573736f6e73)
-#define STREAM_OF_DROPOUT UINT64_C(0x64726f706f7574)
+/* A stream of random numbers. */
+#define STREAM_OF_ORDER UINT64_C(0x6c6573736f6e73)
 
 typedef struct distill {
     pith__pupil pupil;
     const pith__parameters *set;
     pith__run_settings run_settings;
     pith__lessons training, held_out;
-    size_t *order; /* (training) of `order_epoch` */
-    uint64_t order_epoch;
-    bool has_order;
+    pith__deck deck; /* of the lists to learn from */
     size_t *numbers; /* (batch) lists of the update */
     uint64_t first;  /* number of its first sample in the run */
     pith__distill_report *report;
@@ -296,35 +293,16 @@ static pith_status evaluate(void *user, pith_error *err)
 
 /* ---- training -------------------------------------------------------------------------------- */
 
-static void need_order(distill *d, uint64_t epoch)
-{
-    if (d->has_order && d->order_epoch == epoch) {
-        return;
-    }
-    const uint64_t key = pith__random(d->pupil.settings->run.seed, STREAM_OF_ORDER, epoch);
-    pith__shuffle(d->order, d->training.lists.count, key, STREAM_OF_ORDER);
-    d->has_order = true;
-    d->order_epoch = epoch;
-}
-
 static pith_status fetch(void *user, uint64_t first, size_t count, pith_error *err)
 {
     (void)err;
     distill *d = user;
     d->first = first;
+    const uint64_t seed = d->pupil.settings->run.seed;
     for (size_t i = 0; i < count; i++) {
-        need_order(d, (first + i) / d->training.lists.count);
-        d->numbers[i] = d->order[(first + i) % d->training.lists.count];
+        d->numbers[i] = pith__deck_at(&d->deck, seed, STREAM_OF_ORDER, first + i);
     }
     return PITH_OK;
-}
-
-/* Not 0, which means none. A pass has one seed: with dropout it has one sample. */
-static uint64_t dropout_seed(const distill *d, size_t sample)
-{
-    const uint64_t seed =
-        pith__random(d->pupil.settings->run.seed, STREAM_OF_DROPOUT, d->first + sample);
-    return seed == 0 ? 1 : seed;
 }
 
 static pith_status learn(void *user, const pith__tensor_ctx *ctx, const size_t *samples, size_t n,
@@ -332,12 +310,12 @@ static pith_status learn(void *user, const pith__tensor_ctx *ctx, const size_t *
 {
     const distill *d = user;
     const pith__distill_settings *s = d->pupil.settings;
-    const pith__question q = {.set = d->set,
-                              .from = &d->training,
-                              .first_token =
-                                  s->first_token && pith__pupil_rows(&d->pupil, d->set) > 0,
-                              .direction = s->direction,
-                              .dropout_seed = dropout_seed(d, samples[0])};
+    const pith__question q = {
+        .set = d->set,
+        .from = &d->training,
+        .first_token = s->first_token && pith__pupil_rows(&d->pupil, d->set) > 0,
+        .direction = s->direction,
+        .dropout_seed = pith__dropout_seed(s->run.seed, d->first + samples[0])};
     const pith__arena_mark mark = pith__arena_save(ctx->arena);
     size_t *numbers = NULL;
     pith_status status = pith__arena_alloc(ctx->arena, n, sizeof *numbers, &numbers, err);
@@ -481,7 +459,8 @@ static void settle(distill *d)
     run->event = s->run.event == NULL ? NULL : take_event;
     run->event_user = d;
     if (s->into == PITH__DISTILL_LORA && s->lora.dropout > 0.0) {
-        run->micro_batch = run->micro_batch > 1 ? 1 : run->micro_batch; /* see dropout_seed() */
+        run->micro_batch =
+            run->micro_batch > 1 ? 1 : run->micro_batch; /* see pith__dropout_seed() */
     }
 }
 
@@ -491,8 +470,7 @@ static pith_status set_up(distill *d, pith_error *err)
     char hash[64];
     PITH__TRY(check(d, err));
     settle(d);
-    PITH__TRY(pith__arena_alloc(d->pupil.kept, d->training.lists.count, sizeof *d->order, &d->order,
-                                err));
+    PITH__TRY(pith__deck_init(&d->deck, d->training.lists.count, d->pupil.mem, err));
     PITH__TRY(pith__arena_alloc(d->pupil.kept, s->batch, sizeof *d->numbers, &d->numbers, err));
     PITH__TRY(d->set->make(&d->pupil, err));
     PITH__TRY(teach(d, err));
@@ -544,6 +522,7 @@ pith_status pith__distill(const pith__distill_settings *settings, const pith_all
     pith__arena_init(&kept, mem);
     const pith_status status = train(&d, err);
     pith__run_deinit(&d.run);
+    pith__deck_deinit(&d.deck);
     pith__lora_deinit(&d.pupil.lora);
     pith__arena_deinit(&kept);
     return status;

@@ -1,6 +1,7 @@
 /*
  * excerpts.c: continuations from documents: so many tokens from a random place of a random one.
  */
+#include "text/text.h"
 #include "train/distill.h"
 
 #include <math.h>
@@ -156,7 +157,12 @@ static pith__document draw_bytes(const excerpts *e, int split, size_t number, co
         start = start == all.end ? all.start : start;
     }
     const size_t most = s->length * BYTES_MAX;
-    return (pith__document){start, all.end - start < most ? all.end : start + most};
+    size_t end = all.end - start < most ? all.end : start + most;
+    while (end > start &&
+           !pith__utf8_is_boundary((const char *)(*from)->source.file.data, all.end, end)) {
+        end--;
+    }
+    return (pith__document){start, end};
 }
 
 /* Up to `length` ids, appended to ids[*count ...). */

@@ -231,16 +231,18 @@ static pith_status judge_one(writer *w, size_t split, size_t i, pith_error *err)
     return status == PITH_OK ? compare(w, &triple, err) : status;
 }
 
+/* Lines are often sorted by task: those that are taken lie evenly over all of them. */
 static pith_status write_share(writer *w, size_t split, pith_error *err)
 {
     pith__gist *g = w->gist;
     const size_t count = split_count(g, split);
-    for (size_t i = 0; i < count && i < g->settings->generate; i++) {
+    const size_t most = g->settings->generate < count ? g->settings->generate : count;
+    for (size_t i = 0; i < most; i++) {
         if (!is_ours(g, i)) {
             continue;
         }
         const pith__arena_mark mark = pith__arena_save(&g->scratch);
-        const pith_status status = judge_one(w, split, i, err);
+        const pith_status status = judge_one(w, split, i * count / most, err);
         pith__arena_restore(&g->scratch, mark);
         PITH__TRY(status);
     }

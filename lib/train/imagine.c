@@ -11,6 +11,8 @@
 #include "generate/generate.h"
 #include "model/kv.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define STREAM_OF_DRAWS UINT64_C(0x696d6167696e65)
@@ -21,7 +23,15 @@
 /* ... and each has a copy of the context's keys and values: bytes of a batch, unless it is of one. */
 #define BATCH_BYTES ((size_t)128 << 20)
 
+/* How far all batches are together. */
+typedef struct course {
+    pthread_t caller; /* the thread that may be told about it */
+    atomic_size_t done;
+    atomic_bool is_stopped;
+} course;
+
 typedef struct imagine {
+    const pith__imagine_settings *settings;
     const pith__model *model;
     pith__kv context; /* all of the context but its last token */
     uint32_t last_id; /* that token */
@@ -29,9 +39,9 @@ typedef struct imagine {
     size_t length;
     size_t batch;
     pith__sampling sampling; /* seed: of all of them */
-    uint32_t end;
-    uint32_t *ids;   /* (count, length) */
-    size_t *lengths; /* (count) */
+    uint32_t *ids;           /* (count, length) */
+    size_t *lengths;         /* (count) */
+    course *course;
     const pith_allocator *mem;
 } imagine;
 
@@ -117,23 +127,44 @@ static void retire(batch *b, size_t i)
     b->caches[b->active] = cache; /* released with the others */
 }
 
+/* E_CANCELLED once the caller has said so. */
+static pith_status check_stop(const imagine *all, pith_error *err)
+{
+    return atomic_load(&all->course->is_stopped)
+               ? pith__fail(err, PITH_E_CANCELLED, "stopped while continuations were written")
+               : PITH_OK;
+}
+
+static pith_status tell(const imagine *all, size_t tokens, pith_error *err)
+{
+    const pith__imagine_settings *s = all->settings;
+    const size_t done = atomic_fetch_add(&all->course->done, tokens) + tokens;
+    if (s->progress != NULL && pthread_equal(pthread_self(), all->course->caller) != 0 &&
+        !s->progress(s->progress_user, "imagine", done, all->count * all->length)) {
+        atomic_store(&all->course->is_stopped, true);
+    }
+    return check_stop(all, err);
+}
+
 /* One more token of each. */
 static pith_status write_step(batch *b, size_t place, const pith__tensor_ctx *ctx, pith_error *err)
 {
     const imagine *all = b->all;
+    size_t done = b->active;
     PITH__TRY(read_step(b, ctx, err));
     for (size_t i = 0; i < b->active; i++) {
         PITH__TRY(draw(b, i, place, ctx->arena, &b->next[i], err));
     }
     for (size_t i = b->active; i-- > 0;) {
-        if (b->next[i] == all->end) {
+        if (b->next[i] == all->settings->end) {
+            done += all->length - place - 1; /* that will never be */
             retire(b, i);
             continue;
         }
         const size_t number = b->numbers[i];
         all->ids[number * all->length + all->lengths[number]++] = b->next[i];
     }
-    return PITH_OK;
+    return tell(all, done, err);
 }
 
 static pith_status write_batch(batch *b, size_t first, const pith__tensor_ctx *ctx, pith_error *err)
@@ -151,6 +182,7 @@ static pith_status batch_part(void *user, const pith__tensor_ctx *ctx, size_t in
     const imagine *all = user;
     const size_t first = index * all->batch;
     batch b = {.all = all};
+    PITH__TRY(check_stop(all, err));
     b.count = all->count - first < all->batch ? all->count - first : all->batch;
     PITH__TRY(pith__arena_alloc(ctx->arena, b.count, sizeof *b.caches, &b.caches, err));
     for (size_t i = 0; i < b.count; i++) {
@@ -166,20 +198,20 @@ static pith_status batch_part(void *user, const pith__tensor_ctx *ctx, size_t in
 /* ---- all of them ----------------------------------------------------------------------------- */
 
 /* Everything but the last token into the cache. */
-static pith_status read_context(imagine *all, unsigned threads, uint32_t bos,
-                                const uint32_t *context, size_t n_context, pith__arena *arena,
-                                pith_error *err)
+static pith_status read_context(imagine *all, pith__arena *arena, pith_error *err)
 {
-    const size_t before = bos == PITH__NO_ID ? 0 : 1;
+    const pith__imagine_settings *s = all->settings;
+    const size_t before = s->bos == PITH__NO_ID ? 0 : 1;
     uint32_t *ids = NULL;
-    PITH__TRY(pith__arena_alloc(arena, before + n_context, sizeof *ids, &ids, err));
-    ids[0] = bos; /* overwritten if there is none */
-    memcpy(ids + before, context, n_context * sizeof *ids);
-    all->last_id = ids[before + n_context - 1];
-    const pith__tensor_ctx ctx = {
-        .threads = pith__model_threads(all->model, before + n_context, threads), .arena = arena};
+    PITH__TRY(pith__arena_alloc(arena, before + s->n_context, sizeof *ids, &ids, err));
+    ids[0] = s->bos; /* overwritten if there is none */
+    memcpy(ids + before, s->context, s->n_context * sizeof *ids);
+    all->last_id = ids[before + s->n_context - 1];
+    const pith__tensor_ctx ctx = {.threads = pith__model_threads(all->model, before + s->n_context,
+                                                                 s->threads == 0 ? 1 : s->threads),
+                                  .arena = arena};
     const pith__sequence sequence = {
-        .ids = ids, .count = before + n_context - 1, .kv = &all->context};
+        .ids = ids, .count = before + s->n_context - 1, .kv = &all->context};
     return sequence.count == 0 ? PITH_OK
                                : pith__model_forward(all->model, &ctx, &sequence, 1,
                                                      &(pith__forward_outputs){0}, err);
@@ -204,7 +236,7 @@ static pith_status hand_out(const imagine *all, pith__arena *arena, pith__id_lis
     return PITH_OK;
 }
 
-static pith_status write_all(imagine *all, unsigned threads, pith__arena *scratch, pith_error *err)
+static pith_status write_all(imagine *all, pith__arena *scratch, pith_error *err)
 {
     const size_t most = all->context.length + 1 + all->length;
     const size_t bytes = 2 * sizeof(float) * all->context.layers * all->context.width * most;
@@ -214,40 +246,45 @@ static pith_status write_all(imagine *all, unsigned threads, pith__arena *scratc
         pith__arena_alloc(scratch, all->count, all->length * sizeof *all->ids, &all->ids, err));
     PITH__TRY(
         pith__arena_alloc_zero(scratch, all->count, sizeof *all->lengths, &all->lengths, err));
-    return pith__each(threads, (all->count + all->batch - 1) / all->batch, batch_part, all,
-                      all->mem, err);
+    return pith__each(all->settings->threads, (all->count + all->batch - 1) / all->batch,
+                      batch_part, all, all->mem, err);
 }
 
-pith_status pith__distill_imagine(const pith__model *model, unsigned threads, uint32_t bos,
-                                  const uint32_t *context, size_t n_context, size_t count,
-                                  size_t length, double temperature, uint64_t seed, uint32_t end,
-                                  pith__arena *arena, pith__id_lists *out, pith_error *err)
+static pith_status check(const pith__imagine_settings *s, const pith__sampling *sampling,
+                         pith_error *err)
+{
+    if (s->n_context == 0 || s->count == 0 || s->length == 0) {
+        return pith__fail(err, PITH_E_ARGUMENT,
+                          "%zu continuations of %zu tokens after a context of %zu: none may be 0",
+                          s->count, s->length, s->n_context);
+    }
+    PITH__TRY(pith__sampling_check(sampling, err));
+    return pith__distill_fits(s->model, s->bos, "a context", s->n_context, s->length, err);
+}
+
+pith_status pith__distill_imagine(const pith__imagine_settings *settings, pith__arena *arena,
+                                  pith__id_lists *out, pith_error *err)
 {
     *out = (pith__id_lists){0};
     const pith_allocator mem = arena->mem;
     pith__arena scratch;
-    imagine all = {.model = model,
-                   .count = count,
-                   .length = length,
-                   .sampling = {.temperature = temperature,
+    course together = {.caller = pthread_self()};
+    imagine all = {.settings = settings,
+                   .model = settings->model,
+                   .count = settings->count,
+                   .length = settings->length,
+                   .sampling = {.temperature = settings->temperature,
                                 .top_p = 1.0,
                                 .repetition_penalty = 1.0,
-                                .seed = seed},
-                   .end = end,
+                                .seed = settings->seed},
+                   .course = &together,
                    .mem = &mem};
-    if (n_context == 0 || count == 0 || length == 0) {
-        return pith__fail(err, PITH_E_ARGUMENT,
-                          "%zu continuations of %zu tokens after a context of %zu: none may be 0",
-                          count, length, n_context);
-    }
-    PITH__TRY(pith__sampling_check(&all.sampling, err));
-    PITH__TRY(pith__distill_fits(model, bos, "a context", n_context, length, err));
+    PITH__TRY(check(settings, &all.sampling, err));
     pith__arena_init(&scratch, &mem);
-    pith__kv_init(&all.context, model, &mem);
-    pith_status status =
-        read_context(&all, threads == 0 ? 1 : threads, bos, context, n_context, &scratch, err);
+    pith__kv_init(&all.context, all.model, &mem);
+    pith_status status = read_context(&all, &scratch, err);
     if (status == PITH_OK) {
-        status = write_all(&all, threads == 0 ? 1 : threads, &scratch, err);
+        status = write_all(&all, &scratch, err);
     }
     if (status == PITH_OK) {
         status = hand_out(&all, arena, out, err);

@@ -3,8 +3,8 @@
  * the context.
  */
 #include "train/distill.h"
+#include "train/tuned.h"
 
-#include <float.h>
 #include <string.h>
 
 /* Stream of random numbers. */
@@ -244,12 +244,7 @@ static pith_status lora_make(pith__pupil *p, pith_error *err)
 {
     const pith__distill_settings *s = p->settings;
     const pith__lora_settings *lora = &s->lora;
-    if (!(lora->alpha > 0.0 && (double)(float)lora->alpha <= (double)FLT_MAX) ||
-        !(lora->dropout >= 0.0 && (double)(float)lora->dropout < 1.0)) {
-        return pith__fail(err, PITH_E_ARGUMENT,
-                          "alpha %g must be above 0, dropout %g from 0 to below 1", lora->alpha,
-                          lora->dropout);
-    }
+    PITH__TRY(pith__tuned_check(lora, NULL, err));
     PITH__TRY(pith__lora_layout(&p->model->config, lora->rank, lora->matrices, p->learned, err));
     PITH__TRY(pith__weights_allocate(p->learned, err));
     pith__lora_initialise(p->learned, s->run.seed);

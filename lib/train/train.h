@@ -461,7 +461,7 @@ typedef struct pith__distill_report {
 } pith__distill_report;
 
 /*
- * Minimises E KL(p(.|context, x<t), p(.|learned, x<t)) over the continuations x (CC, equation 3; the
+ * Minimises E KL(p(.|context, x<t), p(.|learned, x<t)) over the continuations x (CC; the
  * released code has the reverse direction). The teacher reads [BOS] context x, the student
  * [BOS] rows x, or [BOS] x with the adapter. What the teacher says is computed once, and kept as
  * hidden states. The gradient of an update is averaged over its tokens. Events EVALUATION have
@@ -475,14 +475,27 @@ PITH_NODISCARD pith_status pith__distill(const pith__distill_settings *settings,
                                          const pith_allocator *mem, pith__weights *learned,
                                          pith__distill_report *report, pith_error *err);
 
+/* What a model is to write after a context. */
+typedef struct pith__imagine_settings {
+    const pith__model *model;
+    unsigned threads;
+    uint32_t bos;            /* before the context; PITH__NO_ID: none */
+    const uint32_t *context; /* (n_context) ids, at least one */
+    size_t n_context;
+    size_t count;  /* continuations */
+    size_t length; /* tokens of each, unless it ends before */
+    double temperature;
+    uint64_t seed;
+    uint32_t end;              /* ends a continuation; PITH__NO_ID: nothing does */
+    pith_progress_fn progress; /* stage "imagine", in tokens; or NULL. False: E_CANCELLED */
+    void *progress_user;
+} pith__imagine_settings;
+
 /*
  * Continuations that the model itself writes after the context: `count` lists of `length` ids each,
  * or fewer where it ends. (Snell et al. 2022; what needs no data.) Owned by the arena.
  */
-PITH_NODISCARD pith_status pith__distill_imagine(const pith__model *model, unsigned threads,
-                                                 uint32_t bos, const uint32_t *context,
-                                                 size_t n_context, size_t count, size_t length,
-                                                 double temperature, uint64_t seed, uint32_t end,
+PITH_NODISCARD pith_status pith__distill_imagine(const pith__imagine_settings *settings,
                                                  pith__arena *arena, pith__id_lists *out,
                                                  pith_error *err);
 
@@ -502,6 +515,8 @@ typedef struct pith__condense_settings {
     size_t
         continuations;  /* so many to learn from; a tenth of it besides, at least 8, is held out */
     double temperature; /* of imagined ones */
+    pith_progress_fn progress; /* while they are imagined, before there are events; or NULL */
+    void *progress_user;
     bool no_bos;
     const char *output; /* path of the capsule, or of the adapter; NULL: see `capsule` */
     const char *name;   /* general.name of an adapter */

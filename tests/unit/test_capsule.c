@@ -316,6 +316,13 @@ static void nonsense_is_not_saved(void **state)
     memcpy(kv->binding.model, "0123", sizeof "0123");
     assert_not_saved(kv, PITH__CAPSULE_F32, PITH_E_ARGUMENT, "model");
     kv->binding.model[0] = '\0';
+    const uint64_t tokens = kv->source_tokens;
+    kv->source_tokens = (UINT64_C(1) << 40) + 1;
+    assert_not_saved(kv, PITH__CAPSULE_F32, PITH_E_ARGUMENT, "1099511627777 tokens");
+    kv->source_tokens = tokens;
+    kv->source_bytes = UINT64_MAX;
+    assert_not_saved(kv, PITH__CAPSULE_F32, PITH_E_ARGUMENT, "18446744073709551615 bytes");
+    kv->source_bytes = 0;
     static const char *const records[] = {"", "{", "[]", "{\"a\": \"\x1b[2J\"}"};
     for (size_t i = 0; i < sizeof records / sizeof records[0]; i++) {
         assert_ok(pith__capsule_set_record(kv, records[i], strlen(records[i]), &err), err);

@@ -1,6 +1,6 @@
 /*
  * test_gist_masks.c: who sees whom around gist tokens, against tables written by hand from the
- * rules of Mu, Li & Goodman 2023 (figure 2 and section 3.2), and against the masks of training.
+ * rules of Mu, Li & Goodman 2023, and against the masks of training.
  */
 #include "grad/pass.h"
 #include "soft/soft.h"

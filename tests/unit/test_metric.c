@@ -110,6 +110,17 @@ static void lines_are_united(void **state)
     check_f(rouge.recall, 3.0 / 5.0);
 }
 
+/* Of several subsequences as long, that which rouge_score takes: here the two lines take both a's. */
+static void equals_are_chosen_as_in_rouge_score(void **state)
+{
+    (void)state;
+    const pith__text_pair pair = pair_of("a b\nb a", "a a");
+    pith__rouge rouge;
+    assert_ok(pith__rouge_lsum(&pair, false, &pith__allocator_default, &rouge, &err), err);
+    check_f(rouge.recall, 2.0 / 2.0);
+    check_f(rouge.precision, 2.0 / 4.0);
+}
+
 /* The plain recursion, for texts of a few letters. */
 static size_t lcs_of(const char *a, const char *b)
 {
@@ -383,12 +394,19 @@ static void every_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rouge_of_reference_pairs),  cmocka_unit_test(rouge_counts_sequences),
-        cmocka_unit_test(lines_are_united),          cmocka_unit_test(random_subsequences),
-        cmocka_unit_test(letters_are_folded),        cmocka_unit_test(nothing_scores_nothing),
-        cmocka_unit_test(stems_of_reference_words),  cmocka_unit_test(stems_of_the_later_release),
-        cmocka_unit_test(any_word_has_a_stem),       cmocka_unit_test(answers_of_reference_pairs),
-        cmocka_unit_test(answers_are_normalised),    cmocka_unit_test(any_bytes_have_a_score),
+        cmocka_unit_test(rouge_of_reference_pairs),
+        cmocka_unit_test(rouge_counts_sequences),
+        cmocka_unit_test(lines_are_united),
+        cmocka_unit_test(equals_are_chosen_as_in_rouge_score),
+        cmocka_unit_test(random_subsequences),
+        cmocka_unit_test(letters_are_folded),
+        cmocka_unit_test(nothing_scores_nothing),
+        cmocka_unit_test(stems_of_reference_words),
+        cmocka_unit_test(stems_of_the_later_release),
+        cmocka_unit_test(any_word_has_a_stem),
+        cmocka_unit_test(answers_of_reference_pairs),
+        cmocka_unit_test(answers_are_normalised),
+        cmocka_unit_test(any_bytes_have_a_score),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("metric", tests, NULL, NULL);
