@@ -351,9 +351,6 @@ void cli_pieces_free(cli_read_pieces *pieces);
 /* Reads a capsule. Reports errors; an exit code. */
 int cli_capsule_open(const char *path, pith_capsule **out);
 
-/* cli_report() for a call with these pieces: an offset can only be told if there is one text. */
-int cli_pieces_report(const cli_read_pieces *pieces, const pith_error *err);
-
 /* ---- output ----------------------------------------------------------------- */
 
 /*
@@ -450,6 +447,14 @@ typedef struct cli_engine {
 
 /* Reports errors itself; an exit code. The engine is to be closed either way; must not move. */
 int cli_engine_open(const cli_settings *settings, cli_engine *out);
+
+/*
+ * Whether `err` of a call with these pieces speaks of one of them: the first text that is not UTF-8,
+ * or the first capsule that the model may not read. It is reported under its name then, and *code is
+ * the exit code. Calls look at their pieces in order: ask in that order, too.
+ */
+bool cli_pieces_report(const cli_read_pieces *pieces, const cli_engine *engine,
+                       const pith_error *err, int *code);
 
 /* All parameters as the settings say, the preset first. Reports errors; an exit code. */
 int cli_engine_configure(cli_engine *engine, const cli_settings *settings);
@@ -554,7 +559,9 @@ typedef struct cli_probe {
 
 /* Lines of a JSONL file, each an object with certain texts. */
 typedef struct cli_table {
+    const char *path;
     struct json_t **objects; /* (count) owned */
+    size_t *lines;           /* (count) where they are, from 1 */
     size_t count;
 } cli_table;
 
@@ -565,14 +572,23 @@ typedef struct cli_table {
 int cli_table_open(const char *path, const char *const *keys, cli_table *out);
 void cli_table_free(cli_table *table);
 
+/* cli_report() for what is wrong with object `index`. */
+int cli_table_report(const cli_table *table, size_t index, const pith_error *err);
+
 /* A text of object `index`, NUL-terminated, valid as long as the table. */
 const char *cli_table_text(const cli_table *table, size_t index, const char *key, size_t *size);
 
+/* A prompt that a text is read after. */
+typedef struct cli_probe_way {
+    const pith_piece *pieces;
+    size_t count;
+} cli_probe_way;
+
 /*
- * Mean nats per token of `text` read after the pieces; NaN if it has no token that anything
- * precedes. Fails like pith_score_after().
+ * out[i] (n_ways): mean nats per token of `text` after ways[i]. They are of the same tokens: of those
+ * that something precedes in all ways; NaN if there is none. Fails like pith_score_after().
  */
-pith_status cli_probe_nats(const cli_probe *probe, const pith_piece *pieces, size_t count,
+pith_status cli_probe_nats(const cli_probe *probe, const cli_probe_way *ways, size_t n_ways,
                            const char *text, size_t size, double *out, pith_error *err);
 
 /* Each does its probe and writes to probe->out. Reports errors; an exit code. */

@@ -3,9 +3,11 @@
  */
 #include "cli.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Times are the best of so many. */
 #define RUNS 3
@@ -14,6 +16,7 @@ typedef struct work {
     const cli_settings *settings;
     cli_prompt prompt; /* one text */
     cli_engine engine;
+    cli_output out;
     pith_capsule *capsule;
     double encode_seconds;
     double text_seconds;    /* to read the text in full */
@@ -45,6 +48,54 @@ static pith_status encode(work *w, pith_error *err)
                                                                       : status;
 }
 
+/* ---- writing ----------------------------------------------------------------------------- */
+
+/* What the file `path` holds goes to the output. */
+static pith_status copy_to_output(work *w, const char *path, pith_error *err)
+{
+    cli_input file;
+    pith_status status = cli_input_read(path, &file, err);
+    if (status != PITH_OK) {
+        return status;
+    }
+    w->file_bytes = file.size;
+    if (!cli_write(w->out.file, file.data, file.size)) {
+        status = cli_fail(err, PITH_E_IO, "%s: not all of the capsule could be written",
+                          w->settings->output);
+    }
+    cli_input_free(&file);
+    return status;
+}
+
+/* Where a file can be made that is gone again soon. */
+static void name_passing_file(char *path, size_t size)
+{
+    const char *folder = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
+    (void)snprintf(path, size, "%s/pith.XXXXXX",
+                   folder == NULL || folder[0] == '\0' ? "/tmp" : folder);
+}
+
+/* A capsule is saved under a name; the output, which may be a pipe, gets a copy. */
+static pith_status save(work *w, pith_error *err)
+{
+    char path[4096];
+    name_passing_file(path, sizeof path);
+    const int fd = mkstemp(path);
+    if (fd < 0) {
+        char reason[128];
+        return cli_fail(err, PITH_E_IO, "%s: %s", path,
+                        cli_errno_text(errno, reason, sizeof reason));
+    }
+    (void)close(fd);
+    pith_status status =
+        pith_capsule_save(w->capsule, (pith_capsule_type)w->settings->capsule_type, path, err);
+    if (status == PITH_OK) {
+        status = copy_to_output(w, path, err);
+    }
+    (void)unlink(path);
+    return status == PITH_OK ? cli_output_commit(&w->out, err) : status;
+}
+
 /* ---- what it saves ---------------------------------------------------------------------- */
 
 static pith_status time_reading(const work *w, const pith_piece *piece, double *seconds,
@@ -69,10 +120,8 @@ static pith_status measure(work *w, pith_error *err)
     const cli_input *input = w->prompt.inputs;
     const pith_piece text = {.text = input->data, .size = input->size};
     const pith_piece capsule = {.capsule = w->capsule};
-    struct stat file;
     w->savings = pith_capsule_savings(w->capsule, w->engine.model, w->settings->question_tokens,
                                       (pith_capsule_type)w->settings->capsule_type);
-    w->file_bytes = stat(w->settings->output, &file) == 0 ? (size_t)file.st_size : 0;
     const pith_status status = time_reading(w, &text, &w->text_seconds, err);
     return status != PITH_OK ? status : time_reading(w, &capsule, &w->capsule_seconds, err);
 }
@@ -109,12 +158,15 @@ static void print_report(const work *w)
 {
     const pith_capsule_info info = pith_capsule_describe(w->capsule);
     const pith_savings *s = &w->savings;
-    cli_message("wrote '%s': %s, %lu slots for %llu tokens, in %.2f s; read in %.1f ms instead of "
-                "%.1f, %.1f%% of the operations, a cache of %.1f KiB instead of %.1f",
+    cli_message("wrote '%s': %s, %lu slot%s for %llu token%s, in %.2f s; read in %.3g ms instead "
+                "of %.3g; with a question of %lu, %.1f%% of the operations; a cache of %.1f KiB "
+                "instead of %.1f",
                 w->settings->output, info.method, (unsigned long)info.slots,
-                (unsigned long long)info.source_tokens, w->encode_seconds, 1e3 * w->capsule_seconds,
-                1e3 * w->text_seconds, 100.0 * s->flops_capsule / s->flops_full,
-                (double)s->cache_capsule / 1024.0, (double)s->cache_full / 1024.0);
+                info.slots == 1 ? "" : "s", (unsigned long long)info.source_tokens,
+                info.source_tokens == 1 ? "" : "s", w->encode_seconds, 1e3 * w->capsule_seconds,
+                1e3 * w->text_seconds, (unsigned long)w->settings->question_tokens,
+                100.0 * s->flops_capsule / s->flops_full, (double)s->cache_capsule / 1024.0,
+                (double)s->cache_full / 1024.0);
 }
 
 /* ---- together ----------------------------------------------------------------------------- */
@@ -131,10 +183,9 @@ static int encode_and_write(work *w)
     if (status != PITH_OK) {
         return cli_report(input->name, &err, input->data, input->size);
     }
-    status = pith_capsule_save(w->capsule, (pith_capsule_type)settings->capsule_type,
-                               settings->output, &err);
+    status = measure(w, &err);
     if (status == PITH_OK) {
-        status = measure(w, &err);
+        status = save(w, &err);
     }
     if (status != PITH_OK) {
         return cli_report(NULL, &err, NULL, 0);
@@ -158,9 +209,14 @@ int cli_run_encode(const cli_settings *settings)
     if (code == 0) {
         code = cli_engine_open(settings, &w.engine);
     }
+    pith_error err;
+    if (code == 0 && cli_output_open(settings->output, &w.out, &err) != PITH_OK) {
+        code = cli_report(NULL, &err, NULL, 0); /* before anything takes long */
+    }
     if (code == 0) {
         code = encode_and_write(&w);
     }
+    cli_output_discard(&w.out);
     pith_capsule_free(w.capsule);
     cli_engine_close(&w.engine);
     cli_prompt_free(&w.prompt);

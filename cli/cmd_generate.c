@@ -21,6 +21,7 @@ typedef struct work {
     pith_attribute *wanted;
     cli_engine engine;
     cli_output out;
+    bool has_stdin; /* it is one of the pieces, and can be no other */
     bool is_stream; /* text goes out as it comes */
     bool is_lost;   /* writing failed */
     char last;      /* byte that was written */
@@ -55,15 +56,20 @@ static bool read_number(const char *field, double *out)
 }
 
 /* An empty name is no piece. An exit code. */
-static int open_side(const char *name, cli_read_pieces *out)
+static int open_side(work *w, const char *name, cli_read_pieces *out)
 {
     const cli_piece piece = {CLI_PIECE_FILE, name};
+    if (strcmp(name, "-") == 0) {
+        if (w->has_stdin) {
+            return cli_usage_error(w->settings, "only one input can be standard input");
+        }
+        w->has_stdin = true;
+    }
     return cli_pieces_open(&piece, name[0] == '\0' ? 0 : 1, out);
 }
 
 /* An exit code. */
-static int open_attribute(const cli_settings *settings, const char *text, attribute *a,
-                          pith_attribute *out)
+static int open_attribute(work *w, const char *text, attribute *a, pith_attribute *out)
 {
     a->fields = strdup(text);
     if (a->fields == NULL) {
@@ -77,14 +83,14 @@ static int open_attribute(const cli_settings *settings, const char *text, attrib
     const char *tau = next_field(&rest);
     if (toward == NULL || away == NULL || rest != NULL || (toward[0] == '\0' && away[0] == '\0') ||
         !read_number(omega, &out->omega) || !read_number(tau, &out->tau) || !(out->tau > 0.0)) {
-        return cli_usage_error(settings,
+        return cli_usage_error(w->settings,
                                "--attribute: '%s' is not TOWARD,AWAY[,OMEGA[,TAU]]: two files, one "
                                "of which may be nothing, a number, and one above 0",
                                text);
     }
-    int code = open_side(toward, &a->toward);
+    int code = open_side(w, toward, &a->toward);
     if (code == 0) {
-        code = open_side(away, &a->away);
+        code = open_side(w, away, &a->away);
     }
     out->toward = a->toward.items;
     out->n_toward = a->toward.count;
@@ -105,7 +111,7 @@ static int open_attributes(work *w)
     }
     int code = 0;
     for (size_t i = 0; code == 0 && i < words->count; i++) {
-        code = open_attribute(w->settings, words->items[i], &w->attributes[i], &w->wanted[i]);
+        code = open_attribute(w, words->items[i], &w->attributes[i], &w->wanted[i]);
     }
     return code;
 }
@@ -202,6 +208,19 @@ static void say_more(const pith_generation *generation)
 
 /* ---- together ---------------------------------------------------------------------------- */
 
+/* An exit code. Under the name of the piece that is at fault, if one is. */
+static int report(const work *w, const pith_error *err)
+{
+    int code = 0;
+    bool is_told = cli_pieces_report(&w->prompt, &w->engine, err, &code);
+    for (size_t i = 0; !is_told && i < w->settings->attributes.count; i++) {
+        const attribute *a = &w->attributes[i];
+        is_told = cli_pieces_report(&a->toward, &w->engine, err, &code) ||
+                  cli_pieces_report(&a->away, &w->engine, err, &code);
+    }
+    return is_told ? code : cli_report(NULL, err, NULL, 0);
+}
+
 static int generate(work *w)
 {
     pith_error err;
@@ -210,7 +229,7 @@ static int generate(work *w)
         pith_generate(w->engine.ctx, w->prompt.items, w->prompt.count, w->wanted,
                       w->settings->attributes.count, take_token, w, &generation, &err);
     if (status != PITH_OK && !w->is_lost) {
-        return cli_pieces_report(&w->prompt, &err);
+        return report(w, &err);
     }
     if (status == PITH_OK) {
         write_result(w, generation);
@@ -231,6 +250,11 @@ static int open_work(work *w)
     const cli_pieces *pieces = &settings->pieces;
     const bool is_given = pieces->count > 0;
     pith_error err;
+    w->has_stdin = !is_given;
+    for (size_t i = 0; i < pieces->count; i++) {
+        const cli_piece *piece = &pieces->items[i];
+        w->has_stdin |= piece->kind != CLI_PIECE_TEXT && strcmp(piece->value, "-") == 0;
+    }
     int code = cli_pieces_open(is_given ? pieces->items : &standard_input,
                                is_given ? pieces->count : 1, &w->prompt);
     if (code == 0) {

@@ -121,29 +121,59 @@ int cli_probe_recall(cli_probe *probe)
 
 /* ---- what the other probes share ------------------------------------------------------------ */
 
-pith_status cli_probe_nats(const cli_probe *probe, const pith_piece *pieces, size_t count,
-                           const char *text, size_t size, double *out, pith_error *err)
+/* Whether all ways have a number for token `index`. */
+static bool is_told(pith_scores *const *scores, size_t n_ways, size_t index)
 {
-    pith_scores *scores = NULL;
-    size_t n = 0;
-    size_t counted = 0;
-    double sum = 0.0;
-    *out = (double)NAN;
-    const pith_status status =
-        pith_score_after(probe->engine.ctx, pieces, count, text, size, &scores, err);
-    if (status != PITH_OK) {
-        return status;
-    }
-    const pith_token_score *tokens = pith_scores_tokens(scores, &n);
-    for (size_t i = 0; i < n; i++) {
-        if (!isnan(tokens[i].nats)) {
-            sum += (double)tokens[i].nats;
-            counted++;
+    for (size_t way = 0; way < n_ways; way++) {
+        size_t count = 0;
+        if (isnan(pith_scores_tokens(scores[way], &count)[index].nats)) {
+            return false;
         }
     }
-    pith_scores_free(scores);
-    *out = counted == 0 ? (double)NAN : sum / (double)counted;
-    return PITH_OK;
+    return true;
+}
+
+static void take_means(pith_scores *const *scores, size_t n_ways, double *out)
+{
+    size_t count = 0;
+    size_t told = 0;
+    (void)pith_scores_tokens(scores[0], &count); /* the text's, so that all have as many */
+    for (size_t way = 0; way < n_ways; way++) {
+        out[way] = 0.0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (is_told(scores, n_ways, i)) {
+            told++;
+            for (size_t way = 0; way < n_ways; way++) {
+                out[way] += (double)pith_scores_tokens(scores[way], &count)[i].nats;
+            }
+        }
+    }
+    for (size_t way = 0; way < n_ways; way++) {
+        out[way] = told == 0 ? (double)NAN : out[way] / (double)told;
+    }
+}
+
+pith_status cli_probe_nats(const cli_probe *probe, const cli_probe_way *ways, size_t n_ways,
+                           const char *text, size_t size, double *out, pith_error *err)
+{
+    pith_status status = PITH_OK;
+    pith_scores **scores = calloc(n_ways, sizeof(pith_scores *));
+    if (scores == NULL) {
+        return cli_fail(err, PITH_E_MEMORY, "out of memory");
+    }
+    for (size_t way = 0; status == PITH_OK && way < n_ways; way++) {
+        status = pith_score_after(probe->engine.ctx, ways[way].pieces, ways[way].count, text, size,
+                                  &scores[way], err);
+    }
+    if (status == PITH_OK) {
+        take_means(scores, n_ways, out);
+    }
+    for (size_t way = 0; way < n_ways; way++) {
+        pith_scores_free(scores[way]);
+    }
+    free((void *)scores);
+    return status;
 }
 
 /* ---- the verb ------------------------------------------------------------------------------ */

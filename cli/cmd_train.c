@@ -6,6 +6,7 @@
  */
 #include "cli.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -118,6 +119,7 @@ static void show_step(view *v, const pith_training_event *e)
 static void show_evaluation(view *v, const pith_training_event *e)
 {
     char step[48] = "";
+    const bool is_of_bytes = !isnan(e->bits_per_byte); /* else the name says what was judged */
     const bool is_all = e->source == NULL;
     const bool repeats = is_all && v->sources == 1;
     v->sources = is_all ? 0 : v->sources + 1;
@@ -125,11 +127,16 @@ static void show_evaluation(view *v, const pith_training_event *e)
         return;
     }
     if (v->is_running) {
-        (void)snprintf(step, sizeof step, "step %llu, held out ", (unsigned long long)e->step);
+        (void)snprintf(step, sizeof step, "step %llu, %s", (unsigned long long)e->step,
+                       is_of_bytes ? "held out " : "");
     }
     clear_line(v);
-    cli_message("%s%s: loss %.4f, %.4f bits per byte", step, is_all ? "in all" : e->source, e->loss,
-                e->bits_per_byte);
+    const char *name = is_all ? "in all" : e->source;
+    if (is_of_bytes) {
+        cli_message("%s%s: loss %.4f, %.4f bits per byte", step, name, e->loss, e->bits_per_byte);
+    } else {
+        cli_message("%s%s: loss %.4f", step, name, e->loss);
+    }
 }
 
 /* A pith_training_event_fn; `user` is a view. */

@@ -400,12 +400,40 @@ static size_t edit_distance(const char *a, size_t a_size, const char *b, size_t 
     return row[b_size];
 }
 
+/* What other programs call it. */
+static const struct {
+    const char *theirs;
+    const char *ours;
+} other_names[] = {{"n-predict", "max-tokens"},
+                   {"predict", "max-tokens"},
+                   {"max-new-tokens", "max-tokens"},
+                   {"num-predict", "max-tokens"},
+                   {"temp", "temperature"},
+                   {"repeat-penalty", "repetition-penalty"},
+                   {"repeat-last-n", "repetition-window"},
+                   {"reverse-prompt", "stop"}};
+
+/* The option of these verbs that another program has under this name, or NULL. */
+static const char *known_elsewhere(unsigned verbs, const char *name, size_t size)
+{
+    for (size_t i = 0; i < sizeof other_names / sizeof other_names[0]; i++) {
+        cli_option option;
+        const char *ours = other_names[i].ours;
+        if (strlen(other_names[i].theirs) == size &&
+            memcmp(name, other_names[i].theirs, size) == 0 &&
+            cli_option_find(verbs, ours, strlen(ours), &option)) {
+            return ours;
+        }
+    }
+    return NULL;
+}
+
 const char *cli_option_nearest(unsigned verbs, const char *name, size_t size)
 {
-    const char *nearest = NULL;
+    const char *nearest = known_elsewhere(verbs, name, size);
     size_t best = SIZE_MAX;
-    if (size == 0 || size > NAME_MAX_COMPARED) {
-        return NULL;
+    if (nearest != NULL || size == 0 || size > NAME_MAX_COMPARED) {
+        return nearest;
     }
     for (size_t i = 0; i < cli_option_count(); i++) {
         const cli_option option = cli_option_at(i);

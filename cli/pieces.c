@@ -85,17 +85,26 @@ void cli_pieces_free(cli_read_pieces *pieces)
     *pieces = (cli_read_pieces){0};
 }
 
-int cli_pieces_report(const cli_read_pieces *pieces, const pith_error *err)
+static bool is_to_blame(const cli_read_pieces *pieces, size_t index, const cli_engine *engine,
+                        const pith_error *err)
 {
-    const cli_input *text = NULL;
-    size_t texts = 0;
+    const cli_input *input = &pieces->inputs[index];
+    const pith_capsule *capsule = pieces->capsules[index];
+    return capsule == NULL
+               ? err->status == PITH_E_UTF8 && !cli_is_utf8(input->data, input->size)
+               : err->status == PITH_E_MISMATCH &&
+                     pith_capsule_check(capsule, engine->model, NULL) == PITH_E_MISMATCH;
+}
+
+bool cli_pieces_report(const cli_read_pieces *pieces, const cli_engine *engine,
+                       const pith_error *err, int *code)
+{
     for (size_t i = 0; i < pieces->count; i++) {
-        if (pieces->capsules[i] == NULL) {
-            text = &pieces->inputs[i];
-            texts++;
+        if (is_to_blame(pieces, i, engine, err)) {
+            const cli_input *input = &pieces->inputs[i];
+            *code = cli_report(input->name, err, input->data, input->size);
+            return true;
         }
     }
-    return err->offset != PITH_NO_OFFSET && texts == 1
-               ? cli_report(text->name, err, text->data, text->size)
-               : cli_report(NULL, err, NULL, 0);
+    return false;
 }

@@ -5,6 +5,7 @@
  */
 #include "cli.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ typedef struct work {
     pith_piece prompt;          /* before what is written */
     pith_generation **written;  /* (WAYS, samples) owned */
     double *gains;              /* (WAYS, table.count) nats per token, summed over the samples */
+    size_t judged[WAYS];        /* samples with any text */
     char seed[PITH_VALUE_SIZE]; /* as it was given */
 } work;
 
@@ -35,7 +37,11 @@ static pith_status set_seed(const work *w, size_t sample, pith_error *err)
 /* Texts are all of one length, and drawn from everything that the model expects. */
 static pith_status prepare(work *w, pith_error *err)
 {
+    char most[PITH_VALUE_SIZE];
     pith_ctx *ctx = w->probe->engine.ctx;
+    if (strcmp(cli_engine_param(&w->probe->engine, "max-tokens", most), "0") == 0) {
+        return cli_fail(err, PITH_E_ARGUMENT, "max-tokens: with 0 there are no texts to judge");
+    }
     pith_status status = pith_ctx_set(ctx, "temperature", "1", err);
     if (status == PITH_OK) {
         status = pith_ctx_set(ctx, "ignore-eos", "true", err);
@@ -66,36 +72,58 @@ static pith_status write_texts(const work *w, size_t way, pith_error *err)
 
 /* ---- judging ---------------------------------------------------------------------------------- */
 
-/* Adds what instruction `index` makes of one text, as against no instruction. */
-static pith_status judge(const work *w, size_t way, size_t sample, size_t index, double without,
+/* Adds what each instruction makes of one text, as against none. A text of no tokens says nothing. */
+static pith_status judge(work *w, size_t number, const cli_probe_way *ways, double *nats,
                          pith_error *err)
 {
     size_t size = 0;
-    size_t instruction_size = 0;
-    double with = 0.0;
-    const char *text = pith_generation_text(w->written[way * w->samples + sample], &size);
-    const char *instruction = cli_table_text(&w->table, index, "text", &instruction_size);
-    const pith_piece pieces[] = {{.text = instruction, .size = instruction_size}, w->prompt};
-    const pith_status status = cli_probe_nats(w->probe, pieces, 2, text, size, &with, err);
-    if (status == PITH_OK) {
-        w->gains[way * w->table.count + index] += without - with;
+    const size_t count = w->table.count;
+    const size_t way = number / w->samples;
+    const char *text = pith_generation_text(w->written[number], &size);
+    const pith_status status = cli_probe_nats(w->probe, ways, count + 1, text, size, nats, err);
+    if (status != PITH_OK || isnan(nats[0])) {
+        return status;
     }
-    return status;
+    w->judged[way]++;
+    for (size_t k = 0; k < count; k++) {
+        w->gains[way * count + k] += nats[0] - nats[k + 1];
+    }
+    return PITH_OK;
 }
 
-static pith_status judge_all(const work *w, pith_error *err)
+/* Without an instruction, and after each of them: (count + 1) ways with their (2 count) pieces. */
+static void make_ways(const work *w, pith_piece *pieces, cli_probe_way *ways)
 {
-    /* a text may end inside a character */
-    pith_status status = pith_ctx_set(w->probe->engine.ctx, "invalid-utf8", "keep", err);
-    for (size_t i = 0; status == PITH_OK && i < WAYS * w->samples; i++) {
+    ways[0] = (cli_probe_way){&w->prompt, 1};
+    for (size_t k = 0; k < w->table.count; k++) {
         size_t size = 0;
-        double without = 0.0;
-        const char *text = pith_generation_text(w->written[i], &size);
-        status = cli_probe_nats(w->probe, &w->prompt, 1, text, size, &without, err);
-        for (size_t k = 0; status == PITH_OK && k < w->table.count; k++) {
-            status = judge(w, i / w->samples, i % w->samples, k, without, err);
-        }
+        const char *text = cli_table_text(&w->table, k, "text", &size);
+        pieces[2 * k] = (pith_piece){.text = text, .size = size};
+        pieces[2 * k + 1] = w->prompt;
+        ways[k + 1] = (cli_probe_way){&pieces[2 * k], 2};
     }
+}
+
+static pith_status judge_all(work *w, pith_error *err)
+{
+    const size_t count = w->table.count;
+    pith_piece *pieces = calloc(2 * count, sizeof *pieces);
+    cli_probe_way *ways = calloc(count + 1, sizeof *ways);
+    double *nats = calloc(count + 1, sizeof *nats);
+    pith_status status = PITH_OK;
+    if (pieces == NULL || ways == NULL || nats == NULL) {
+        status = cli_fail(err, PITH_E_MEMORY, "out of memory");
+    } else {
+        make_ways(w, pieces, ways);
+        /* a text may end inside a character */
+        status = pith_ctx_set(w->probe->engine.ctx, "invalid-utf8", "keep", err);
+    }
+    for (size_t i = 0; status == PITH_OK && i < WAYS * w->samples; i++) {
+        status = judge(w, i, ways, nats, err);
+    }
+    free(pieces);
+    free(ways);
+    free(nats);
     return status;
 }
 
@@ -103,7 +131,7 @@ static pith_status judge_all(const work *w, pith_error *err)
 
 static double mean_gain(const work *w, size_t way, size_t index)
 {
-    return w->gains[way * w->table.count + index] / (double)w->samples;
+    return w->gains[way * w->table.count + index] / (double)w->judged[way];
 }
 
 static void write_json(const work *w, FILE *file)
@@ -122,6 +150,15 @@ static void write_json(const work *w, FILE *file)
     (void)fputs("]}\n", file);
 }
 
+static void write_gain(FILE *file, double gain)
+{
+    if (isnan(gain)) {
+        (void)fprintf(file, "%8s ", "-");
+    } else {
+        (void)fprintf(file, "%8.4f ", gain);
+    }
+}
+
 static void write_text(const work *w, FILE *file)
 {
     (void)fputs("nats per token that an instruction alone adds to texts written after\n"
@@ -130,7 +167,7 @@ static void write_text(const work *w, FILE *file)
     for (size_t k = 0; k < w->table.count; k++) {
         size_t size = 0;
         for (size_t way = 0; way < WAYS; way++) {
-            (void)fprintf(file, "%8.4f ", mean_gain(w, way, k));
+            write_gain(file, mean_gain(w, way, k));
         }
         (void)fprintf(file, " %s\n", cli_table_text(&w->table, k, "name", &size));
     }

@@ -57,18 +57,13 @@ static pith_status ask(const work *w, size_t index, answer *out, pith_error *err
     const char *question = cli_table_text(&w->table, index, "question", &question_size);
     const char *text = cli_table_text(&w->table, index, "answer", &size);
     const pith_piece asked = {.text = question, .size = question_size};
-    const pith_piece ways[WAYS][2] = {
-        [HARD] = {{.text = p->source.data, .size = p->source.size}, asked},
-        [SOFT] = {{.capsule = p->capsule}, asked},
-        [NONE] = {asked, {.text = ""}}};
-    for (size_t way = 0; way < WAYS; way++) {
-        const pith_status status =
-            cli_probe_nats(p, ways[way], 2, text, size, &out->nats[way], err);
-        if (status != PITH_OK) {
-            return status;
-        }
-    }
-    return PITH_OK;
+    const pith_piece hard[] = {{.text = p->source.data, .size = p->source.size}, asked};
+    const pith_piece soft[] = {{.capsule = p->capsule}, asked};
+    const cli_probe_way ways[WAYS] = {[HARD] = {hard, 2}, [SOFT] = {soft, 2}, [NONE] = {&asked, 1}};
+    const pith_status status = cli_probe_nats(p, ways, WAYS, text, size, out->nats, err);
+    return status == PITH_OK && isnan(out->nats[HARD])
+               ? cli_fail(err, PITH_E_ARGUMENT, "the answer has no token that can be judged")
+               : status;
 }
 
 /* An exit code. */
@@ -78,7 +73,7 @@ static int ask_all(work *w)
     for (size_t i = 0; i < w->table.count; i++) {
         size_t size = 0;
         if (ask(w, i, &w->answers[i], &err) != PITH_OK) {
-            return cli_report(w->probe->settings->questions, &err, NULL, 0);
+            return cli_table_report(&w->table, i, &err);
         }
         kind *k = find_kind(w, cli_table_text(&w->table, i, "kind", &size));
         k->count++;

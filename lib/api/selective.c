@@ -64,7 +64,7 @@ static pith_status check(const pith_ctx *ctx, const pith__prompt *prompt, pith_e
     return PITH_OK;
 }
 
-static pith_status select_units(job *j, const pith__source *source, pith__units *units,
+static pith_status select_units(job *j, const pith__hard_source *source, pith__units *units,
                                 pith__kept *kept)
 {
     static const pith__official_level levels[] = {PITH__OFFICIAL_TOKEN, PITH__OFFICIAL_UNIT,
@@ -93,7 +93,7 @@ pith_status pith__compress_selective_official(pith_ctx *ctx, const pith__prompt 
                                               pith_result *result, pith_error *err)
 {
     job j = {.ctx = ctx, .mem = pith__arena_allocator(&ctx->arena), .err = err};
-    const pith__source source = {.text = prompt->source, .size = prompt->size};
+    const pith__hard_source source = {.text = prompt->source, .size = prompt->size};
     const pith__text_map same = {NULL, 0, 0};
     pith__units units;
     pith__kept kept;

@@ -221,4 +221,11 @@ pith_status pith__condense_read(const pith__training_params *p, unsigned bit,
 pith_status pith__condense_apply_mode(const pith__param_table *table, pith__training_params *params,
                                       const pith_allocator *mem, pith_error *err);
 
+/*
+ * Method cc of pith_encode(): the recipe with the context's parameters and model. Fails like
+ * pith__train_condense(), and with E_UNSUPPORTED for a model with an adapter.
+ */
+PITH_NODISCARD pith_status pith__encode_cc(pith_ctx *ctx, const char *text, size_t size,
+                                           pith__capsule **out, pith_error *err);
+
 #endif /* PITH_API_TRAINING_H */

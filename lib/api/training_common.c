@@ -2,7 +2,6 @@
  * training_common.c: what the recipes of a training share: what must be there, files, and the
  * settings of a run.
  */
-#include "api/condense.h"
 #include "api/training.h"
 
 #include <math.h>
@@ -344,9 +343,4 @@ pith_status pith__training_check_lora(const pith__training_params *p, pith_error
     return pith__is_given(p->adapter)
                ? pith__fail(err, PITH_E_ARGUMENT, "adapter: there is none without lora-rank")
                : PITH_OK;
-}
-
-pith_status pith__json_string(pith__buf *out, const char *text, pith_error *err)
-{
-    return pith__train_log_string(out, text, err);
 }

@@ -3,8 +3,8 @@
  */
 #include "api/training.h"
 
+#include "api/api.h"
 #include "api/builtin.h"
-#include "api/condense.h"
 
 #include <string.h>
 
@@ -91,32 +91,45 @@ pith_status pith__run_distill(pith__training_run *r, pith_error *err)
 /* A pith__train_event_fn. */
 static bool show_progress(void *user, const pith__train_event *e)
 {
-    const pith__cc_request *request = user;
-    return request->progress == NULL ||
-           request->progress(request->progress_user, "encode", (size_t)e->step, (size_t)e->steps);
+    const pith_ctx *ctx = user;
+    return ctx->progress == NULL ||
+           ctx->progress(ctx->progress_user, "encode", (size_t)e->step, (size_t)e->steps);
 }
 
-pith_status pith__encode_cc(const pith__cc_request *request, const pith_allocator *mem,
-                            pith__capsule **out, pith_error *err)
+/* What the context's parameters say; all else is as recipe cc has it. */
+static void read_params(const pith__params *p, pith__training_params *out)
 {
     const pith__param_table table = pith__training_table(PITH__RECIPE_CC);
-    pith__cc_request kept = *request; /* events take no pointer to what is constant */
+    memset(out, 0, sizeof *out);
+    pith__table_init(&table, out); /* takes no memory: no text is set */
+    out->slots = pith__number_or(p->slots, out->slots);
+    out->steps = pith__number_or(p->steps, out->steps);
+    out->kl = p->kl;
+    out->seed = p->seed;
+    out->threads = p->threads;
+    out->evaluate_every = 0.0; /* nobody is told */
+}
+
+pith_status pith__encode_cc(pith_ctx *ctx, const char *text, size_t size, pith__capsule **out,
+                            pith_error *err)
+{
+    const pith_model *model = ctx->model;
     pith__training_params params;
     pith__condense_settings s;
-    memset(&params, 0, sizeof params);
-    pith__table_init(&table, &params); /* takes no memory: no text is set */
-    params.slots = pith__number_or(request->slots, params.slots);
-    params.steps = pith__number_or(request->steps, params.steps);
-    params.kl = request->kl;
-    params.seed = request->seed;
-    params.threads = request->threads;
-    params.evaluate_every = 0.0; /* nobody is told */
+    if (model->adapter_sha256[0] != '\0') {
+        return pith__fail(err, PITH_E_UNSUPPORTED,
+                          "method cc cannot take a model with an adapter: it wants the weights as "
+                          "they are in the file");
+    }
+    read_params(&ctx->params, &params);
     PITH__TRY(pith__condense_read(&params, PITH__RECIPE_CC, &s, err));
     s.distill.run.event = show_progress;
-    s.distill.run.event_user = &kept;
-    s.data = request->model;
-    s.data_size = request->model_size;
-    s.text = request->text;
-    s.text_size = request->size;
-    return pith__train_condense(&s, mem, out, NULL, err);
+    s.distill.run.event_user = ctx;
+    s.progress = ctx->progress;
+    s.progress_user = ctx->progress_user;
+    s.data = model->data;
+    s.data_size = model->size;
+    s.text = text;
+    s.text_size = size;
+    return pith__train_condense(&s, &model->mem, out, NULL, err);
 }

@@ -327,7 +327,7 @@ static pith_status find_characters(job *j, pith__graphemes *out)
     return PITH_OK;
 }
 
-static pith_status build_units(job *j, const pith__source *clean, const pith__spans *spans)
+static pith_status build_units(job *j, const pith__hard_source *clean, const pith__spans *spans)
 {
     const pith__unit_input input = {.tokens = j->scored.tokens,
                                     .token_count = j->scored.count,
@@ -456,20 +456,20 @@ static pith_status tokenize(job *j)
     return PITH_OK;
 }
 
-static pith_status score_units(job *j, pith__source *clean)
+static pith_status score_units(job *j, pith__hard_source *clean)
 {
     pith__graphemes *graphemes = NULL;
     pith__spans spans = {NULL, 0, 0};
     PITH__TRY(pith__arena_alloc(&j->ctx->arena, 1, sizeof *graphemes, &graphemes, j->err));
     PITH__TRY(find_characters(j, graphemes));
     PITH__TRY(split(j, &spans));
-    *clean = (pith__source){.text = j->work.text,
-                            .size = j->work.size,
-                            .graphemes = graphemes,
-                            .protect = j->work.fixed.items,
-                            .protect_count = j->work.fixed.count,
-                            .edges = j->work.edges,
-                            .edge_count = j->work.edge_count};
+    *clean = (pith__hard_source){.text = j->work.text,
+                                 .size = j->work.size,
+                                 .graphemes = graphemes,
+                                 .protect = j->work.fixed.items,
+                                 .protect_count = j->work.fixed.count,
+                                 .edges = j->work.edges,
+                                 .edge_count = j->work.edge_count};
     if (j->is_lingua) {
         PITH__TRY(tokenize(j));
         PITH__TRY(build_units(j, clean, &spans)); /* windows end between units */
@@ -488,7 +488,7 @@ static pith_status count_tokens(void *user, const char *text, size_t size, size_
     return pith__count(user, text, size, count, err);
 }
 
-static pith_status keep_protected(job *j, const pith__source *clean)
+static pith_status keep_protected(job *j, const pith__hard_source *clean)
 {
     for (size_t i = 0; i < j->units.count; i++) {
         j->units.items[i].kept = j->units.items[i].is_protected;
@@ -496,7 +496,7 @@ static pith_status keep_protected(job *j, const pith__source *clean)
     return pith__kept_render(clean, &j->units, &j->ctx->arena, &j->kept, j->err);
 }
 
-static pith_status select_budget(job *j, const pith__source *clean)
+static pith_status select_budget(job *j, const pith__hard_source *clean)
 {
     const pith__counter counter = {count_tokens, j->ctx};
     pith__arena *arena = &j->ctx->arena;
@@ -599,7 +599,7 @@ static bool give_up_repeated(job *j, float *keys)
  * Text that a keep option asked for and that would follow its like in the output, with nothing
  * but white space between, stays once. The tokens it took go to other units.
  */
-static pith_status drop_repeated(job *j, const pith__source *clean)
+static pith_status drop_repeated(job *j, const pith__hard_source *clean)
 {
     float *keys = NULL;
     PITH__TRY(pith__arena_alloc(&j->ctx->arena, j->units.count, sizeof *keys, &keys, j->err));
@@ -633,7 +633,7 @@ static pith_status find_kept_places(job *j, bool **out)
 }
 
 /* An empty line stands between two parts of which something is left, not before or after them all. */
-static pith_status drop_loose_joiners(job *j, const pith__source *clean)
+static pith_status drop_loose_joiners(job *j, const pith__hard_source *clean)
 {
     const pith__place *places = j->work.places;
     const size_t count = j->work.place_count;
@@ -662,7 +662,7 @@ static pith_status drop_loose_joiners(job *j, const pith__source *clean)
     return found ? pith__kept_render(clean, &j->units, &j->ctx->arena, &j->kept, j->err) : PITH_OK;
 }
 
-static pith_status select_units(job *j, const pith__source *clean)
+static pith_status select_units(job *j, const pith__hard_source *clean)
 {
     const pith__params *p = &j->ctx->params;
     pith__arena *arena = &j->ctx->arena;
@@ -690,7 +690,7 @@ static pith_status select_units(job *j, const pith__source *clean)
 static pith_status run(job *j)
 {
     const pith__params *p = &j->ctx->params;
-    pith__source clean;
+    pith__hard_source clean;
     PITH__TRY(find_budget(j));
     PITH__TRY(choose_contexts(j));
     PITH__TRY(pith__work_build(j->ctx, j->prompt, j->order, j->rates, j->count, &j->work, j->err));

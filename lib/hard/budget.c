@@ -26,7 +26,7 @@
 #define PASS_TRIES 64
 
 typedef struct search {
-    const pith__source *source;
+    const pith__hard_source *source;
     pith__units *units;
     const pith__counter *counter;
     size_t budget;
@@ -292,7 +292,7 @@ static pith_status choose(search *s, size_t *count, pith_error *err)
     return fill_room(s, full_count, count, err);
 }
 
-pith_status pith__select_budget(const pith__source *source, pith__units *units,
+pith_status pith__select_budget(const pith__hard_source *source, pith__units *units,
                                 const pith__counter *counter, size_t budget, pith__arena *arena,
                                 pith__kept *out, pith_error *err)
 {

@@ -15,7 +15,7 @@
 /* ---- the text ------------------------------------------------------------- */
 
 /* What is being shortened; borrowed. Any bytes, NULL if size is 0. */
-typedef struct pith__source {
+typedef struct pith__hard_source {
     const char *text;
     size_t size;
     const pith__graphemes *graphemes; /* where a unit may begin; NULL: at every code point */
@@ -23,7 +23,7 @@ typedef struct pith__source {
     size_t protect_count;      /*   protected unit all bytes stay */
     const size_t *edges; /* ascending offsets where strings of JSON begin and end: no white space */
     size_t edge_count;   /*   stays for what was dropped there. NULL: none */
-} pith__source;
+} pith__hard_source;
 
 /* ---- units (units.c) ------------------------------------------------------- */
 
@@ -68,7 +68,7 @@ typedef struct pith__unit_input {
  *
  * Fails with E_ARGUMENT if a list is not as promised, and with E_MEMORY.
  */
-PITH_NODISCARD pith_status pith__units_build(const pith__source *source,
+PITH_NODISCARD pith_status pith__units_build(const pith__hard_source *source,
                                              const pith__unit_input *input, pith__arena *arena,
                                              pith__units *out, pith_error *err);
 
@@ -110,8 +110,9 @@ typedef struct pith__kept {
  * So the text is a subsequence of the source, and rendering what is kept again
  * gives the same bytes. Fails with E_MEMORY.
  */
-PITH_NODISCARD pith_status pith__kept_render(const pith__source *source, const pith__units *units,
-                                             pith__arena *arena, pith__kept *out, pith_error *err);
+PITH_NODISCARD pith_status pith__kept_render(const pith__hard_source *source,
+                                             const pith__units *units, pith__arena *arena,
+                                             pith__kept *out, pith_error *err);
 
 /* ---- under a budget (budget.c) ------------------------------------------------- */
 
@@ -137,7 +138,7 @@ typedef struct pith__counter {
  * Fails with E_BUDGET if the protected units alone count more, with E_MEMORY,
  * and as the counter does.
  */
-PITH_NODISCARD pith_status pith__select_budget(const pith__source *source, pith__units *units,
+PITH_NODISCARD pith_status pith__select_budget(const pith__hard_source *source, pith__units *units,
                                                const pith__counter *counter, size_t budget,
                                                pith__arena *arena, pith__kept *out,
                                                pith_error *err);
@@ -150,9 +151,10 @@ PITH_NODISCARD pith_status pith__select_budget(const pith__source *source, pith_
  * units are kept in any case. The paper sums tokens, so build the units with
  * PITH__AGGREGATE_SUM for it. Sets `kept` and renders. Fails with E_MEMORY.
  */
-PITH_NODISCARD pith_status pith__select_percentile(const pith__source *source, pith__units *units,
-                                                   double share, pith__arena *arena,
-                                                   pith__kept *out, pith_error *err);
+PITH_NODISCARD pith_status pith__select_percentile(const pith__hard_source *source,
+                                                   pith__units *units, double share,
+                                                   pith__arena *arena, pith__kept *out,
+                                                   pith_error *err);
 
 /*
  * Keeps the smallest set of most informative units that together hold at least
@@ -160,7 +162,7 @@ PITH_NODISCARD pith_status pith__select_percentile(const pith__source *source, p
  * kept in any case; protected ones count towards the mass first. Sets `kept`
  * and renders. Fails with E_MEMORY.
  */
-PITH_NODISCARD pith_status pith__select_mass(const pith__source *source, pith__units *units,
+PITH_NODISCARD pith_status pith__select_mass(const pith__hard_source *source, pith__units *units,
                                              double mass, pith__arena *arena, pith__kept *out,
                                              pith_error *err);
 
@@ -205,7 +207,7 @@ typedef struct pith__official_input {
  *
  * Fails with E_ARGUMENT if a sentence is not as promised, and with E_MEMORY.
  */
-PITH_NODISCARD pith_status pith__select_official(const pith__source *source,
+PITH_NODISCARD pith_status pith__select_official(const pith__hard_source *source,
                                                  const pith__official_input *input,
                                                  pith__arena *arena, pith__units *units,
                                                  pith__kept *out, pith_error *err);
@@ -216,9 +218,9 @@ PITH_NODISCARD pith_status pith__select_official(const pith__source *source,
  * pith_render_ansi() of pith.h. `kept`: its ranges are the output; NULL: they are worked out by the
  * glue rule. Memory: `mem`, released before return.
  */
-PITH_NODISCARD pith_status pith__render_ansi(const pith__source *source, const pith__units *units,
-                                             const pith__kept *kept, bool color,
-                                             pith_write_fn write, void *user,
+PITH_NODISCARD pith_status pith__render_ansi(const pith__hard_source *source,
+                                             const pith__units *units, const pith__kept *kept,
+                                             bool color, pith_write_fn write, void *user,
                                              const pith_allocator *mem, pith_error *err);
 
 /* What the head of the page says; every field may be NULL. */
@@ -228,9 +230,10 @@ typedef struct pith__page {
 } pith__page;
 
 /* pith_render_html() of pith.h; `kept` as above. Memory: `mem`, released before return. */
-PITH_NODISCARD pith_status pith__render_html(const pith__source *source, const pith__units *units,
-                                             const pith__kept *kept, const pith__page *head,
-                                             pith_write_fn write, void *user,
-                                             const pith_allocator *mem, pith_error *err);
+PITH_NODISCARD pith_status pith__render_html(const pith__hard_source *source,
+                                             const pith__units *units, const pith__kept *kept,
+                                             const pith__page *head, pith_write_fn write,
+                                             void *user, const pith_allocator *mem,
+                                             pith_error *err);
 
 #endif /* PITH_HARD_HARD_H */

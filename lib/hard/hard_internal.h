@@ -8,7 +8,7 @@
 #include "render/render.h"
 
 /* True if no character (as `source` defines them) reaches across `offset` <= source->size. */
-bool pith__hard_is_boundary(const pith__source *source, size_t offset);
+bool pith__hard_is_boundary(const pith__hard_source *source, size_t offset);
 
 /* ---- rendering (kept.c) ------------------------------------------------------- */
 
@@ -21,7 +21,7 @@ typedef struct pith__extent {
 } pith__extent;
 
 /* From the first to the last unit of the output, trimmed as the glue rule says. */
-pith__extent pith__kept_extent(const pith__source *source, const pith__units *units);
+pith__extent pith__kept_extent(const pith__hard_source *source, const pith__units *units);
 
 /* Where the output goes. All zero: nowhere, sizes are still counted. */
 typedef struct pith__kept_sink {
@@ -33,10 +33,10 @@ typedef struct pith__kept_sink {
 } pith__kept_sink;
 
 /* Appends bytes of the source; a range that continues the last one makes it longer. */
-void pith__kept_sink_add(pith__kept_sink *sink, const pith__source *source, pith_range range);
+void pith__kept_sink_add(pith__kept_sink *sink, const pith__hard_source *source, pith_range range);
 
 /* Appends the output of the units in `extent` to a sink that is empty. */
-void pith__kept_walk(const pith__source *source, const pith__units *units,
+void pith__kept_walk(const pith__hard_source *source, const pith__units *units,
                      const pith__extent *extent, pith__kept_sink *sink);
 
 /* ---- order and quantiles (order.c) ---------------------------------------------- */
@@ -68,7 +68,7 @@ double pith__quantile(const double *sorted, size_t count, double share);
 
 /* What both renderings know about the units. */
 typedef struct pith__heat {
-    const pith__source *source;
+    const pith__hard_source *source;
     const pith__units *units;
     pith_allocator mem;
     double *nats; /* all known ones, ascending */
@@ -80,7 +80,7 @@ typedef struct pith__heat {
 
 /* `kept` (NULL: by the glue rule) is the output. Changes nothing. Fails with E_MEMORY and leaves
  * nothing to release. */
-PITH_NODISCARD pith_status pith__heat_init(pith__heat *heat, const pith__source *source,
+PITH_NODISCARD pith_status pith__heat_init(pith__heat *heat, const pith__hard_source *source,
                                            const pith__units *units, const pith__kept *kept,
                                            const pith_allocator *mem, pith_error *err);
 void pith__heat_deinit(pith__heat *heat);

@@ -48,8 +48,9 @@ static pith_status collect_ranges(pith__heat *heat, pith_error *err)
     return PITH_OK;
 }
 
-pith_status pith__heat_init(pith__heat *heat, const pith__source *source, const pith__units *units,
-                            const pith__kept *kept, const pith_allocator *mem, pith_error *err)
+pith_status pith__heat_init(pith__heat *heat, const pith__hard_source *source,
+                            const pith__units *units, const pith__kept *kept,
+                            const pith_allocator *mem, pith_error *err)
 {
     *heat = (pith__heat){.source = source, .units = units, .mem = *mem};
     PITH__TRY(collect_nats(heat, err));

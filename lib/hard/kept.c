@@ -15,7 +15,7 @@
 /* ---- white space -------------------------------------------------------------- */
 
 /* The white-space character at `offset` and its end, "\r\n" being one; PITH__SPAN_WORD if it is none. */
-static pith__span_kind space_at(const pith__source *source, size_t offset, size_t limit,
+static pith__span_kind space_at(const pith__hard_source *source, size_t offset, size_t limit,
                                 size_t *end)
 {
     uint32_t c = 0;
@@ -26,13 +26,13 @@ static pith__span_kind space_at(const pith__source *source, size_t offset, size_
     return *end <= limit ? pith__char_space(c) : PITH__SPAN_WORD;
 }
 
-static pith__span_kind space_first(const pith__source *source, pith_range range)
+static pith__span_kind space_first(const pith__hard_source *source, pith_range range)
 {
     size_t end = 0;
     return space_at(source, range.start, range.end, &end);
 }
 
-static pith__span_kind space_last(const pith__source *source, pith_range range)
+static pith__span_kind space_last(const pith__hard_source *source, pith_range range)
 {
     uint32_t c = 0;
     const size_t length = pith__utf8_decode_before(source->text, source->size, range.end, &c);
@@ -42,7 +42,7 @@ static pith__span_kind space_last(const pith__source *source, pith_range range)
 /* ---- the two ends ---------------------------------------------------------------- */
 
 /* True if the byte at `offset` of `unit` is protected itself, or may be. */
-static bool must_stay(const pith__source *source, const pith_unit *unit, size_t offset)
+static bool must_stay(const pith__hard_source *source, const pith_unit *unit, size_t offset)
 {
     if (!unit->is_protected || source->protect == NULL) {
         return unit->is_protected;
@@ -61,7 +61,7 @@ static bool must_stay(const pith__source *source, const pith_unit *unit, size_t 
 }
 
 /* `range` lies in `unit`. */
-static size_t trim_start(const pith__source *source, const pith_unit *unit, pith_range range)
+static size_t trim_start(const pith__hard_source *source, const pith_unit *unit, pith_range range)
 {
     size_t start = range.start;
     for (size_t at = range.start; at < range.end;) {
@@ -77,7 +77,7 @@ static size_t trim_start(const pith__source *source, const pith_unit *unit, pith
     return start;
 }
 
-static size_t trim_end(const pith__source *source, const pith_unit *unit, pith_range range)
+static size_t trim_end(const pith__hard_source *source, const pith_unit *unit, pith_range range)
 {
     size_t end = range.end;
     for (size_t at = range.end; at > range.start;) {
@@ -93,7 +93,7 @@ static size_t trim_end(const pith__source *source, const pith_unit *unit, pith_r
     return end;
 }
 
-pith__extent pith__kept_extent(const pith__source *source, const pith__units *units)
+pith__extent pith__kept_extent(const pith__hard_source *source, const pith__units *units)
 {
     pith__extent extent = {.last = units->count, .end = SIZE_MAX};
     bool dropped = false;
@@ -150,7 +150,7 @@ static bool is_fusible(uint32_t c)
 
 /* What stands for dropped text without white space: its first separator where words or numbers
  * would fuse, any first character between two digits, else nothing. */
-static pith_range separator_of(const pith__source *source, const gap *between, size_t before,
+static pith_range separator_of(const pith__hard_source *source, const gap *between, size_t before,
                                size_t after)
 {
     uint32_t left = 0;
@@ -188,7 +188,7 @@ static void gap_take(gap *between, pith__span_kind white, pith_range range)
 }
 
 /* Any character by itself that may have to keep two words apart. */
-static void gap_note(gap *between, const pith__source *source, pith_range range)
+static void gap_note(gap *between, const pith__hard_source *source, pith_range range)
 {
     uint32_t c = 0;
     (void)pith__utf8_decode(source->text, source->size, range.start, &c);
@@ -201,7 +201,7 @@ static void gap_note(gap *between, const pith__source *source, pith_range range)
     }
 }
 
-static void gap_add(gap *between, const pith__source *source, const pith_unit *unit)
+static void gap_add(gap *between, const pith__hard_source *source, const pith_unit *unit)
 {
     between->is_open = true;
     for (size_t at = unit->start; at < unit->end && between->kind < GAP_EMPTY_LINE;) {
@@ -216,7 +216,7 @@ static void gap_add(gap *between, const pith__source *source, const pith_unit *u
 }
 
 /* White space that nobody asked for, after dropped text, is part of the gap: it would pile up. */
-static bool joins_gap(const gap *between, const pith__source *source, const pith_unit *unit)
+static bool joins_gap(const gap *between, const pith__hard_source *source, const pith_unit *unit)
 {
     if (!between->is_open || unit->is_protected) {
         return false;
@@ -232,7 +232,7 @@ static bool joins_gap(const gap *between, const pith__source *source, const pith
 }
 
 /* True if a string of JSON begins or ends at `offset`. */
-static bool is_edge(const pith__source *source, size_t offset)
+static bool is_edge(const pith__hard_source *source, size_t offset)
 {
     size_t low = 0; /* the edges before it are smaller */
     size_t high = source->edge_count;
@@ -248,7 +248,7 @@ static bool is_edge(const pith__source *source, size_t offset)
 }
 
 /* Puts what must stay of a gap in front of `range`, which loses its white space at a new line. */
-static void glue(pith__kept_sink *sink, const pith__source *source, const gap *between,
+static void glue(pith__kept_sink *sink, const pith__hard_source *source, const gap *between,
                  const pith_unit *unit, pith_range *range)
 {
     const pith__span_kind before = space_last(source, sink->last);
@@ -274,7 +274,7 @@ static void glue(pith__kept_sink *sink, const pith__source *source, const gap *b
     }
 }
 
-void pith__kept_sink_add(pith__kept_sink *sink, const pith__source *source, pith_range range)
+void pith__kept_sink_add(pith__kept_sink *sink, const pith__hard_source *source, pith_range range)
 {
     const size_t size = range.end - range.start;
     if (sink->text != NULL) {
@@ -298,7 +298,7 @@ static pith_range clip(const pith_unit *unit, const pith__extent *extent)
                         unit->end < extent->end ? unit->end : extent->end};
 }
 
-void pith__kept_walk(const pith__source *source, const pith__units *units,
+void pith__kept_walk(const pith__hard_source *source, const pith__units *units,
                      const pith__extent *extent, pith__kept_sink *sink)
 {
     gap between = {0};
@@ -321,7 +321,7 @@ void pith__kept_walk(const pith__source *source, const pith__units *units,
     }
 }
 
-pith_status pith__kept_render(const pith__source *source, const pith__units *units,
+pith_status pith__kept_render(const pith__hard_source *source, const pith__units *units,
                               pith__arena *arena, pith__kept *out, pith_error *err)
 {
     *out = (pith__kept){0};

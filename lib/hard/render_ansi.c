@@ -52,7 +52,7 @@ static pith__marks marks_of(const painter *p, int style)
     return pith__terminal_heat(is_protected ? style - STYLE_PROTECTED : style, is_protected);
 }
 
-pith_status pith__render_ansi(const pith__source *source, const pith__units *units,
+pith_status pith__render_ansi(const pith__hard_source *source, const pith__units *units,
                               const pith__kept *kept, bool color, pith_write_fn write, void *user,
                               const pith_allocator *mem, pith_error *err)
 {

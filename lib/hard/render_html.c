@@ -280,7 +280,7 @@ static void put_segment(page *p, const pith__heat_run *segment)
         put_kept(p, segment->unit);
         end = "</span>";
     }
-    const pith__source *source = p->heat->source;
+    const pith__hard_source *source = p->heat->source;
     const pith__shown shown = {source->text, source->size, segment->start, segment->end};
     pith__html_text(&p->out, &shown);
     put(p, end);
@@ -288,7 +288,7 @@ static void put_segment(page *p, const pith__heat_run *segment)
 
 static void put_main(page *p)
 {
-    const pith__source *source = p->heat->source;
+    const pith__hard_source *source = p->heat->source;
     pith__heat_walk segments = {.heat = p->heat};
     pith__heat_run segment;
     size_t since_block = 0;
@@ -306,7 +306,7 @@ static void put_main(page *p)
     put(p, "</div></main>\n");
 }
 
-pith_status pith__render_html(const pith__source *source, const pith__units *units,
+pith_status pith__render_html(const pith__hard_source *source, const pith__units *units,
                               const pith__kept *kept, const pith__page *head, pith_write_fn write,
                               void *user, const pith_allocator *mem, pith_error *err)
 {

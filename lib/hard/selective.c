@@ -6,8 +6,9 @@
 
 #include <math.h>
 
-pith_status pith__select_percentile(const pith__source *source, pith__units *units, double share,
-                                    pith__arena *arena, pith__kept *out, pith_error *err)
+pith_status pith__select_percentile(const pith__hard_source *source, pith__units *units,
+                                    double share, pith__arena *arena, pith__kept *out,
+                                    pith_error *err)
 {
     *out = (pith__kept){0};
     double *values = NULL;
@@ -35,7 +36,7 @@ static double known_nats(float nats)
     return isnan(nats) ? 0.0 : (double)nats;
 }
 
-pith_status pith__select_mass(const pith__source *source, pith__units *units, double mass,
+pith_status pith__select_mass(const pith__hard_source *source, pith__units *units, double mass,
                               pith__arena *arena, pith__kept *out, pith_error *err)
 {
     *out = (pith__kept){0};

@@ -20,7 +20,7 @@ typedef struct entry {
 } entry;
 
 typedef struct run {
-    const pith__source *source;
+    const pith__hard_source *source;
     const pith__official *official;
     const pith__official_input *input;
     entry *entries;
@@ -343,7 +343,7 @@ static void put_joiner(pith__kept_sink *sink)
 
 static void put(writer *w, size_t start, size_t end)
 {
-    const pith__source *source = w->run->source;
+    const pith__hard_source *source = w->run->source;
     for (size_t at = start; at < end; at++) {
         const size_t from = source_of(w, at);
         if (from < source->size && source->text[from] == w->run->official->text[at]) {
@@ -421,9 +421,9 @@ static pith_status export_units(const run *r, pith__arena *arena, pith__units *u
     return PITH_OK;
 }
 
-pith_status pith__select_official(const pith__source *source, const pith__official_input *input,
-                                  pith__arena *arena, pith__units *units, pith__kept *out,
-                                  pith_error *err)
+pith_status pith__select_official(const pith__hard_source *source,
+                                  const pith__official_input *input, pith__arena *arena,
+                                  pith__units *units, pith__kept *out, pith_error *err)
 {
     *units = (pith__units){0};
     *out = (pith__kept){0};

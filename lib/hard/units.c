@@ -62,13 +62,13 @@ static pith_status check_cuts(const pith__unit_input *input, size_t size, pith_e
 
 /* Walks over all places where a unit may end, in order. */
 typedef struct walker {
-    const pith__source *source;
+    const pith__hard_source *source;
     const pith__unit_input *input;
     size_t edge; /* next start (even) or end (odd) of a span, or of a token if there are no spans */
     size_t cut;
 } walker;
 
-bool pith__hard_is_boundary(const pith__source *source, size_t offset)
+bool pith__hard_is_boundary(const pith__hard_source *source, size_t offset)
 {
     return source->graphemes != NULL ? pith__graphemes_is_boundary(source->graphemes, offset)
                                      : pith__utf8_is_boundary(source->text, source->size, offset);
@@ -113,7 +113,7 @@ static size_t walker_next(walker *walk, size_t start)
 }
 
 /* At least as many as there will be units: an upper bound that is exact without cuts and gaps. */
-static size_t unit_count_max(const pith__source *source, const pith__unit_input *input)
+static size_t unit_count_max(const pith__hard_source *source, const pith__unit_input *input)
 {
     size_t count = 1 + input->cut_count;
     size_t last = 0;
@@ -202,7 +202,7 @@ static void protect_units(pith__units *units, const pith__unit_input *input)
     }
 }
 
-pith_status pith__units_build(const pith__source *source, const pith__unit_input *input,
+pith_status pith__units_build(const pith__hard_source *source, const pith__unit_input *input,
                               pith__arena *arena, pith__units *out, pith_error *err)
 {
     *out = (pith__units){0};

@@ -13,7 +13,7 @@
 #include "token/token.h"
 
 typedef struct golden {
-    pith__source source;
+    pith__hard_source source;
     pith__official official;
     pith__official_sentence *sentences;
     const json_t *object;
@@ -75,7 +75,8 @@ static void golden_open(golden *g, const json_t *object, const pith__tokenizer *
     pith_error err;
     const json_t *text = json_object_get(object, "text");
     g->object = object;
-    g->source = (pith__source){.text = json_string_value(text), .size = json_string_length(text)};
+    g->source =
+        (pith__hard_source){.text = json_string_value(text), .size = json_string_length(text)};
     assert_ok(pith__official_split(g->source.text, g->source.size, &pith__allocator_default,
                                    &g->official, &err),
               err);

@@ -42,7 +42,7 @@ static pith_status count(void *user, const char *text, size_t size, size_t *out,
 
 /* ---- ranges ------------------------------------------------------------------------ */
 
-static void check_ranges(const pith__source *source, const pith__kept *kept)
+static void check_ranges(const pith__hard_source *source, const pith__kept *kept)
 {
     size_t at = 0;
     for (size_t i = 0; i < kept->range_count; i++) {
@@ -64,7 +64,7 @@ enum { TEXT_MAX = 1024, LIST_MAX = TEXT_MAX + 1 };
 
 typedef struct random_case {
     char text[TEXT_MAX];
-    pith__source source;
+    pith__hard_source source;
     pith__graphemes graphemes;
     pith_token_score tokens[LIST_MAX];
     pith__span spans[LIST_MAX];
@@ -119,7 +119,7 @@ static void random_text(random_case *c, uint64_t *seed)
         memcpy(c->text + size, piece, strlen(piece));
         size += strlen(piece);
     }
-    c->source = (pith__source){.text = c->text, .size = size};
+    c->source = (pith__hard_source){.text = c->text, .size = size};
 }
 
 static float random_nats(uint64_t *seed)

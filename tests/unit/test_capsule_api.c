@@ -273,12 +273,35 @@ static void methods_know_their_place(void **state)
 
 /* ---- CC ------------------------------------------------------------------------------------------ */
 
-static bool count_and_stop(void *user, const char *stage, size_t done, size_t total)
+/* What was heard of the two stages. */
+typedef struct heard {
+    size_t imagined; /* calls */
+    size_t encoded;
+    const char *stop_at; /* the stage whose first call stops, or NULL */
+} heard;
+
+static bool listen(void *user, const char *stage, size_t done, size_t total)
 {
-    size_t *left = user;
-    assert_string_equal(stage, "encode");
+    heard *h = user;
+    const bool is_imagined = strcmp(stage, "imagine") == 0;
+    assert_true(is_imagined || strcmp(stage, "encode") == 0);
     assert_true(done <= total);
-    return (*left)-- > 0;
+    assert_true(!is_imagined || h->encoded == 0);
+    h->imagined += is_imagined;
+    h->encoded += !is_imagined;
+    return h->stop_at == NULL || strcmp(h->stop_at, stage) != 0;
+}
+
+/* In either stage, at once. */
+static void assert_stops(pith_ctx *ctx, const char *stage)
+{
+    pith_error err = {0};
+    pith_capsule *capsule = NULL;
+    heard h = {.stop_at = stage};
+    pith_ctx_set_progress(ctx, listen, &h);
+    assert_status(pith_encode(ctx, text, text_size, &capsule, &err), PITH_E_CANCELLED);
+    assert_null(capsule);
+    assert_int_equal(strcmp(stage, "imagine") == 0 ? h.imagined : h.encoded, 1);
 }
 
 static void cc_makes_rows_and_can_be_stopped(void **state)
@@ -288,15 +311,16 @@ static void cc_makes_rows_and_can_be_stopped(void **state)
     pith_model *model = open_plain();
     pith_ctx *ctx = NULL;
     pith_capsule *capsule = NULL;
-    size_t left = SIZE_MAX;
+    heard all = {0};
     assert_ok(pith_ctx_new(model, &ctx, &err), err);
     static const char *const values[][2] = {
         {"method", "cc"}, {"steps", "2"}, {"slots", "2"}, {"threads", "1"}, {"kl", "reverse"}};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         assert_ok(pith_ctx_set(ctx, values[i][0], values[i][1], &err), err);
     }
-    pith_ctx_set_progress(ctx, count_and_stop, &left);
+    pith_ctx_set_progress(ctx, listen, &all);
     assert_ok(pith_encode(ctx, text, text_size, &capsule, &err), err);
+    assert_true(all.imagined > 2 && all.encoded > 2);
     const pith_capsule_info info = pith_capsule_describe(capsule);
     assert_string_equal(info.method, "cc");
     assert_string_equal(info.kind, "embeddings");
@@ -308,9 +332,8 @@ static void cc_makes_rows_and_can_be_stopped(void **state)
     const pith_savings s = pith_capsule_savings(capsule, model, 4, PITH_CAPSULE_INT8);
     assert_int_equal(s.stored_bytes, 2 * (info.width + 4));
     pith_capsule_free(capsule);
-    left = 0;
-    assert_status(pith_encode(ctx, text, text_size, &capsule, &err), PITH_E_CANCELLED);
-    assert_null(capsule);
+    assert_stops(ctx, "imagine");
+    assert_stops(ctx, "encode");
     pith_ctx_free(ctx);
     pith_model_free(model);
 }

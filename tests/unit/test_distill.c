@@ -901,14 +901,31 @@ static void tiny_close(tiny *t)
 
 /* ---- imagining ------------------------------------------------------------------------------- */
 
+static pith__imagine_settings imagining(const tiny *t, size_t count, size_t length)
+{
+    return (pith__imagine_settings){.model = &t->model,
+                                    .threads = 1,
+                                    .bos = 0,
+                                    .context = t->context,
+                                    .n_context = t->n_context,
+                                    .count = count,
+                                    .length = length,
+                                    .temperature = 1.0,
+                                    .seed = 1,
+                                    .end = PITH__NO_ID};
+}
+
 static pith__id_lists imagine(tiny *t, unsigned threads, size_t count, size_t length,
                               double temperature, uint64_t seed, uint32_t end)
 {
     pith_error err = {0};
     pith__id_lists out;
-    assert_ok(pith__distill_imagine(&t->model, threads, 0, t->context, t->n_context, count, length,
-                                    temperature, seed, end, &t->arena, &out, &err),
-              err);
+    pith__imagine_settings settings = imagining(t, count, length);
+    settings.threads = threads;
+    settings.temperature = temperature;
+    settings.seed = seed;
+    settings.end = end;
+    assert_ok(pith__distill_imagine(&settings, &t->arena, &out, &err), err);
     assert_int_equal(out.count, count);
     return out;
 }
@@ -1055,15 +1072,62 @@ static void a_list_stops_at_its_end(void **state)
     }
     assert_in_range(shorter, 2, COUNT);
     pith__id_lists none;
-    assert_status(pith__distill_imagine(&t.model, 1, 0, t.context, t.n_context, 1, 110, 1.0, 1,
-                                        PITH__NO_ID, &t.arena, &none, NULL),
-                  PITH_E_CONTEXT);
-    assert_status(pith__distill_imagine(&t.model, 1, 0, t.context, 0, 1, 10, 1.0, 1, PITH__NO_ID,
-                                        &t.arena, &none, NULL),
-                  PITH_E_ARGUMENT);
-    assert_status(pith__distill_imagine(&t.model, 1, 0, t.context, 5, 1, 10, -1.0, 1, PITH__NO_ID,
-                                        &t.arena, &none, NULL),
-                  PITH_E_ARGUMENT);
+    pith__imagine_settings settings = imagining(&t, 1, 110);
+    assert_status(pith__distill_imagine(&settings, &t.arena, &none, NULL), PITH_E_CONTEXT);
+    settings = imagining(&t, 1, 10);
+    settings.n_context = 0;
+    assert_status(pith__distill_imagine(&settings, &t.arena, &none, NULL), PITH_E_ARGUMENT);
+    settings = imagining(&t, 1, 10);
+    settings.temperature = -1.0;
+    assert_status(pith__distill_imagine(&settings, &t.arena, &none, NULL), PITH_E_ARGUMENT);
+    tiny_close(&t);
+}
+
+/* What was told of how far it is. */
+typedef struct heard {
+    size_t calls;
+    size_t last;
+    size_t total;
+    size_t most; /* calls; the next one stops */
+} heard;
+
+static bool take_progress(void *user, const char *stage, size_t done, size_t total)
+{
+    heard *t = user;
+    assert_string_equal(stage, "imagine");
+    assert_true(done > t->last && done <= total);
+    t->last = done;
+    t->total = total;
+    return ++t->calls <= t->most;
+}
+
+/* Lists that end early count as if they were whole, so that all of it is told. */
+static void imagining_is_told_and_stopped(void **state)
+{
+    enum { COUNT = 70, LENGTH = 9 };
+    tiny t;
+    tiny_open(&t, *state);
+    const pith__id_lists all = imagine(&t, 1, COUNT, LENGTH, 1.0, 1, PITH__NO_ID);
+    pith__id_lists out;
+    pith_error err = {0};
+    for (unsigned threads = 1; threads <= 2; threads++) {
+        heard all_of_it = {.most = SIZE_MAX};
+        pith__imagine_settings settings = imagining(&t, COUNT, LENGTH);
+        settings.threads = threads;
+        settings.end = all.ids[5];
+        settings.progress = take_progress;
+        settings.progress_user = &all_of_it;
+        assert_ok(pith__distill_imagine(&settings, &t.arena, &out, &err), err);
+        assert_int_equal(all_of_it.total, COUNT * LENGTH);
+        assert_true(threads > 1 || all_of_it.last == all_of_it.total);
+        heard a_bit = {.most = 1};
+        settings.progress_user = &a_bit;
+        const pith_status status = pith__distill_imagine(&settings, &t.arena, &out, &err);
+        /* of several threads only the caller's is told, and it may be given no work */
+        assert_int_equal(a_bit.calls, threads == 1 ? 2 : a_bit.calls);
+        assert_int_equal(status, a_bit.calls > 1 ? PITH_E_CANCELLED : PITH_OK);
+        assert_int_equal(out.count, a_bit.calls > 1 ? 0 : COUNT);
+    }
     tiny_close(&t);
 }
 
@@ -1619,6 +1683,7 @@ int main(void)
     };
     const struct CMUnitTest in_folder[] = {
         cmocka_unit_test(the_same_is_imagined_again),
+        cmocka_unit_test(imagining_is_told_and_stopped),
         cmocka_unit_test(what_is_imagined_follows_the_model),
         cmocka_unit_test(a_list_stops_at_its_end),
         cmocka_unit_test(a_few_rows_learn_to_stand_for_the_context),

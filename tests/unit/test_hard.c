@@ -11,9 +11,9 @@ static pith_error err;
 
 /* ---- helpers ------------------------------------------------------------------ */
 
-static pith__source source_of(const char *text)
+static pith__hard_source source_of(const char *text)
 {
-    return (pith__source){.text = text, .size = strlen(text)};
+    return (pith__hard_source){.text = text, .size = strlen(text)};
 }
 
 /* Tokens of these lengths side by side; returns where the last one ends. */
@@ -56,7 +56,7 @@ static void units_are_tokens_merged_to_characters(void **state)
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
     /* the euro sign (3 bytes) is split by two tokens */
-    const pith__source source = source_of("ab\xe2\x82\xac!");
+    const pith__hard_source source = source_of("ab\xe2\x82\xac!");
     pith_token_score tokens[4];
     (void)make_tokens((size_t[]){2, 2, 1, 1}, (float[]){1, 2, 4, NAN}, 4, tokens);
     const pith__unit_input input = {.tokens = tokens, .token_count = 4};
@@ -79,12 +79,14 @@ static void units_keep_grapheme_clusters_whole(void **state)
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
     /* x, e + combining acute, family emoji of two joined, y */
-    const pith__source bare = source_of("xe\xcc\x81\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7y");
+    const pith__hard_source bare =
+        source_of("xe\xcc\x81\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7y");
     pith__graphemes graphemes;
     assert_ok(
         pith__text_graphemes(bare.text, bare.size, &pith__allocator_default, &graphemes, &err),
         err);
-    const pith__source source = {.text = bare.text, .size = bare.size, .graphemes = &graphemes};
+    const pith__hard_source source = {
+        .text = bare.text, .size = bare.size, .graphemes = &graphemes};
     pith_token_score tokens[6];
     (void)make_tokens((size_t[]){2, 2, 4, 3, 4, 1}, (float[]){1, 2, 3, 4, 5, 6}, 6, tokens);
     const pith__unit_input input = {.tokens = tokens, .token_count = 6};
@@ -105,7 +107,7 @@ static void units_share_tokens_by_bytes(void **state)
     (void)state;
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
-    const pith__source source = source_of("aaaabbbbcc");
+    const pith__hard_source source = source_of("aaaabbbbcc");
     /* the middle token has 3 of its 4 bytes in the first unit; the last token is unknown */
     pith_token_score tokens[3];
     (void)make_tokens((size_t[]){3, 4, 3}, (float[]){2, 8, NAN}, 3, tokens);
@@ -133,7 +135,7 @@ static void units_end_at_cuts_and_cover_gaps(void **state)
     (void)state;
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
-    const pith__source source = source_of("0123456789");
+    const pith__hard_source source = source_of("0123456789");
     const pith__span spans[] = {{1, 4, 0}, {4, 9, 0}};
     const size_t cuts[] = {0, 2, 2, 4, 7, 10};
     const pith__span protect[] = {{3, 3, 0}, {6, 7, 0}, {8, 10, 0}};
@@ -161,7 +163,7 @@ static void units_refuse_lists_that_are_out_of_order(void **state)
     (void)state;
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
-    const pith__source source = source_of("0123456789");
+    const pith__hard_source source = source_of("0123456789");
     const pith_token_score tokens[] = {{0, 4, 0, 1}, {3, 5, 0, 1}};
     const pith__span spans[] = {{4, 6, 0}, {6, 11, 0}};
     const size_t cuts[] = {5, 4};
@@ -183,7 +185,7 @@ static void units_of_nothing(void **state)
     (void)state;
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
-    const pith__source source = {.text = NULL, .size = 0};
+    const pith__hard_source source = {.text = NULL, .size = 0};
     const pith__unit_input input = {0};
     pith__units units;
     assert_ok(pith__units_build(&source, &input, &arena, &units, &err), err);
@@ -263,7 +265,7 @@ static void glue_rule(void **state)
         char text[128];
         pith_unit items[16];
         const pith__units units = make_units(cases[i].pieces, text, items);
-        const pith__source source = source_of(text);
+        const pith__hard_source source = source_of(text);
         pith__kept kept;
         assert_ok(pith__kept_render(&source, &units, &arena, &kept, &err), err);
         assert_string_equal(kept.text, cases[i].expected);
@@ -297,7 +299,7 @@ static void glue_trims_around_what_is_protected(void **state)
         char text[128];
         pith_unit items[16];
         const pith__units units = make_units(cases[i].pieces, text, items);
-        pith__source source = source_of(text);
+        pith__hard_source source = source_of(text);
         source.protect = &cases[i].protect;
         source.protect_count = 1;
         pith__kept kept;
@@ -319,12 +321,13 @@ static void glue_never_takes_half_a_cluster(void **state)
                                          "a|-b \xcc\x81"
                                          "c|+d",
                                          text, items);
-    const pith__source bare = source_of(text);
+    const pith__hard_source bare = source_of(text);
     pith__graphemes graphemes;
     assert_ok(
         pith__text_graphemes(bare.text, bare.size, &pith__allocator_default, &graphemes, &err),
         err);
-    const pith__source source = {.text = bare.text, .size = bare.size, .graphemes = &graphemes};
+    const pith__hard_source source = {
+        .text = bare.text, .size = bare.size, .graphemes = &graphemes};
     pith__kept kept;
     assert_ok(pith__kept_render(&source, &units, &arena, &kept, &err), err);
     assert_string_equal(kept.text, " \xcc\x81"
@@ -341,7 +344,7 @@ static void emptied_units_are_not_kept(void **state)
     char text[64];
     pith_unit items[8];
     const pith__units units = make_units("-a|+ |+b|+\t|-c", text, items);
-    const pith__source source = source_of(text);
+    const pith__hard_source source = source_of(text);
     pith__kept kept;
     assert_ok(pith__kept_render(&source, &units, &arena, &kept, &err), err);
     assert_string_equal(kept.text, "b");
@@ -393,7 +396,7 @@ static void budget_takes_the_most_informative(void **state)
         pith_unit items[8];
         pith__units units = make_units("-a|- b|- c|- d|- e", text, items);
         set_nats(&units, (float[]){1, 4, NAN, 4, 5});
-        const pith__source source = source_of(text);
+        const pith__hard_source source = source_of(text);
         counting how = {.words = true};
         const pith__counter counter = {count, &how};
         pith__kept kept;
@@ -418,7 +421,7 @@ static void budget_fills_what_is_left(void **state)
     /* after the first sentence (2 words) the second (3) does not fit in 4, the third and fourth do */
     pith__units units = make_units("-one two.|- three four five.|- six.|- seven.", text, items);
     set_nats(&units, (float[]){9, 8, 7, 6});
-    const pith__source source = source_of(text);
+    const pith__hard_source source = source_of(text);
     counting how = {.words = true};
     const pith__counter counter = {count, &how};
     pith__kept kept;
@@ -451,7 +454,7 @@ static void budget_fills_far_from_everything(void **state)
             .start = size, .end = size + length, .nats = is_small ? 0.5F : nats, .tokens = 1};
         size += length;
     }
-    const pith__source source = {.text = text, .size = size};
+    const pith__hard_source source = {.text = text, .size = size};
     pith__units units = {items, UNITS, NULL};
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
@@ -477,7 +480,7 @@ static void budget_keeps_the_protected(void **state)
     pith_unit items[8];
     pith__units units = make_units("-a|! b |- c|! d|- e", text, items);
     set_nats(&units, (float[]){9, 0, 9, 0, 9});
-    const pith__source source = source_of(text);
+    const pith__hard_source source = source_of(text);
     counting how = {.words = true};
     const pith__counter counter = {count, &how};
     pith__kept kept;
@@ -500,7 +503,7 @@ static void budget_hands_up_the_counter(void **state)
         char text[64];
         pith_unit items[8];
         pith__units units = make_units("-a|- b|- c|- d|- e", text, items);
-        const pith__source source = source_of(text);
+        const pith__hard_source source = source_of(text);
         size_t calls = left;
         const pith__counter counter = {count_fails, &calls};
         pith__kept kept;
@@ -528,7 +531,7 @@ static void budget_of_a_long_text(void **state)
                                .nats = (float)test_random_below(&seed, 1000000) / 1e5F,
                                .tokens = 1};
     }
-    const pith__source source = {.text = text, .size = (size_t)UNITS * SIZE};
+    const pith__hard_source source = {.text = text, .size = (size_t)UNITS * SIZE};
     pith__units units = {items, UNITS, NULL};
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
@@ -565,7 +568,7 @@ static void percentile_by_interpolation(void **state)
         /* a is unknown, b protected */
         pith__units units = make_units("-a|! b|- c|- d|- e|- f", text, items);
         set_nats(&units, (float[]){NAN, 4, 1, 3, 2, 5});
-        const pith__source source = source_of(text);
+        const pith__hard_source source = source_of(text);
         pith__kept kept;
         assert_ok(pith__select_percentile(&source, &units, cases[i].share, &arena, &kept, &err),
                   err);
@@ -593,7 +596,7 @@ static void mass_takes_the_smallest_set(void **state)
         pith_unit items[8];
         pith__units units = make_units("-a|! b|- c|- d|- e|- f", text, items);
         set_nats(&units, (float[]){NAN, 4, 1, 3, 2, 5});
-        const pith__source source = source_of(text);
+        const pith__hard_source source = source_of(text);
         pith__kept kept;
         assert_ok(pith__select_mass(&source, &units, cases[i].mass, &arena, &kept, &err), err);
         assert_string_equal(kept.text, cases[i].expected);
@@ -607,7 +610,7 @@ static void mass_takes_the_smallest_set(void **state)
 static void official_by_hand(void **state)
 {
     (void)state;
-    const pith__source source = source_of(" One\n two?\tThree.");
+    const pith__hard_source source = source_of(" One\n two?\tThree.");
     pith__official official;
     assert_ok(
         pith__official_split(source.text, source.size, &pith__allocator_default, &official, &err),
@@ -659,7 +662,7 @@ static void official_of_nothing_and_of_damage(void **state)
     (void)state;
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
-    const pith__source source = source_of("Ab.");
+    const pith__hard_source source = source_of("Ab.");
     pith__span sentence = {0, 3, PITH__SPAN_WORD};
     char text[] = "Ab.";
     pith__official official = {.text = text, .size = 3};
@@ -708,7 +711,7 @@ static void official_joins_what_touches(void **state)
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
     char text[] = "\xc3\xa9.B.";
-    const pith__source source = source_of(text);
+    const pith__hard_source source = source_of(text);
     pith__span spans[] = {{0, 3, PITH__SPAN_WORD}, {3, 5, PITH__SPAN_WORD}};
     pith__official official = {.text = text, .size = 5, .sentences = {spans, 2, 2}};
     pith_token_score tokens[5];
@@ -827,7 +830,7 @@ static pith_status sweep_body(const pith_allocator *mem, void *user)
 static pith_status sweep_official(const pith_allocator *mem, void *user)
 {
     const char *text = user;
-    const pith__source source = source_of(text);
+    const pith__hard_source source = source_of(text);
     pith__official official;
     PITH__TRY(pith__official_split(source.text, source.size, mem, &official, &err));
     const size_t size = official.sentences.items[0].end - official.sentences.items[0].start;

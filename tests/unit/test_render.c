@@ -16,7 +16,8 @@ static pith_unit unit(size_t start, size_t end, float nats, bool kept, bool is_p
     return (pith_unit){start, end, nats, 1, kept, is_protected};
 }
 
-static void render_ansi(const pith__source *source, const pith__units *units, bool color, sink *out)
+static void render_ansi(const pith__hard_source *source, const pith__units *units, bool color,
+                        sink *out)
 {
     sink_init(out);
     assert_ok(
@@ -25,7 +26,7 @@ static void render_ansi(const pith__source *source, const pith__units *units, bo
     assert_ok(pith__buf_append(&out->buf, "", 0, &err), err);
 }
 
-static void render_html(const pith__source *source, const pith__units *units,
+static void render_html(const pith__hard_source *source, const pith__units *units,
                         const pith__page *page, sink *out)
 {
     sink_init(out);
@@ -40,7 +41,7 @@ static void plain_brackets_what_was_dropped(void **state)
 {
     (void)state;
     /* the tag in the middle is in no unit; the line break of the dropped text stays */
-    const pith__source source = {.text = "one two\nthree<t> four", .size = 21};
+    const pith__hard_source source = {.text = "one two\nthree<t> four", .size = 21};
     pith_unit items[] = {unit(0, 3, 1, true, false), unit(3, 7, 2, false, false),
                          unit(7, 8, 2, false, false), unit(8, 13, 3, true, false),
                          unit(16, 21, 4, false, false)};
@@ -54,7 +55,7 @@ static void plain_brackets_what_was_dropped(void **state)
 static void color_follows_the_deciles(void **state)
 {
     (void)state;
-    const pith__source source = {.text = "abcdefg", .size = 7};
+    const pith__hard_source source = {.text = "abcdefg", .size = 7};
     pith_unit items[] = {unit(0, 1, 1, true, false),  unit(1, 2, 2, true, false),
                          unit(2, 3, 9, true, true),   unit(3, 4, NAN, true, false),
                          unit(4, 5, NAN, true, true), unit(5, 6, 1, false, false)};
@@ -75,7 +76,7 @@ static void color_follows_the_deciles(void **state)
 static void colors_stop_at_line_ends(void **state)
 {
     (void)state;
-    const pith__source source = {.text = "a\r\nb", .size = 4};
+    const pith__hard_source source = {.text = "a\r\nb", .size = 4};
     pith_unit items[] = {unit(0, 4, 1, false, false)};
     const pith__units units = {items, 1, NULL};
     sink out;
@@ -88,7 +89,7 @@ static void control_characters_become_visible(void **state)
 {
     (void)state;
     const char text[] = "\x1b[31m\x07\x7f\r\xc2\x9b\xe2\x80\xae\xff\xe2\x82\tx\0";
-    const pith__source source = {.text = text, .size = sizeof text - 1};
+    const pith__hard_source source = {.text = text, .size = sizeof text - 1};
     const pith__units none = {NULL, 0, NULL};
     sink out;
     render_ansi(&source, &none, false, &out);
@@ -101,7 +102,7 @@ static void control_characters_become_visible(void **state)
 static void nothing_gives_nothing(void **state)
 {
     (void)state;
-    const pith__source source = {.text = NULL, .size = 0};
+    const pith__hard_source source = {.text = NULL, .size = 0};
     const pith__units none = {NULL, 0, NULL};
     sink out;
     render_ansi(&source, &none, true, &out);
@@ -115,7 +116,7 @@ static void page_shows_everything(void **state)
 {
     (void)state;
     static const char text[] = "<b>\"a\" & 'b'</b>\n dropped\tkept";
-    const pith__source source = {.text = text, .size = strlen(text)};
+    const pith__hard_source source = {.text = text, .size = strlen(text)};
     pith_unit items[] = {unit(0, 3, 0.125F, false, false), unit(3, 16, 5.0F, true, true),
                          unit(16, 25, 2.0F, false, false), unit(26, 30, NAN, true, false)};
     items[1].tokens = 3;
@@ -161,7 +162,7 @@ static void page_shows_everything(void **state)
 static void page_of_nothing(void **state)
 {
     (void)state;
-    const pith__source source = {.text = NULL, .size = 0};
+    const pith__hard_source source = {.text = NULL, .size = 0};
     const pith__units none = {NULL, 0, NULL};
     const pith__page head = {NULL, NULL};
     sink out;
@@ -178,7 +179,7 @@ static void page_of_nothing(void **state)
 static void page_survives_odd_numbers(void **state)
 {
     (void)state;
-    const pith__source source = {.text = "abcd", .size = 4};
+    const pith__hard_source source = {.text = "abcd", .size = 4};
     pith_unit items[] = {unit(0, 1, INFINITY, true, false), unit(1, 2, -1.5F, true, false),
                          unit(2, 3, 3e38F, false, false), unit(3, 4, -INFINITY, false, false)};
     for (size_t count = 1; count <= COUNT(items); count++) {
@@ -200,7 +201,7 @@ static void page_replaces_what_html_cannot_hold(void **state)
 {
     (void)state;
     const char text[] = "a\xff\0\x1b\r\nb\rc\xef\xbf\xbe\xc2\x85\xe2\x81\xa6";
-    const pith__source source = {.text = text, .size = sizeof text - 1};
+    const pith__hard_source source = {.text = text, .size = sizeof text - 1};
     pith_unit items[] = {unit(0, sizeof text - 1, 1, true, false)};
     const pith__units units = {items, 1, NULL};
     const pith__page head = {NULL, NULL};
@@ -228,7 +229,7 @@ static void page_of_a_long_text(void **state)
         memcpy(text + 4 * i, pieces[i % 10 == 9], 4);
         items[i] = unit(4 * i, 4 * i + 4, (float)(i % 97) / 9.0F, i % 2 == 0, false);
     }
-    const pith__source source = {.text = text, .size = (size_t)UNITS * 4};
+    const pith__hard_source source = {.text = text, .size = (size_t)UNITS * 4};
     const pith__units units = {items, UNITS, NULL};
     const pith__page head = {NULL, NULL};
     sink out;
@@ -267,7 +268,7 @@ static void strip_brackets(char *text)
 }
 
 /* The text that a reader sees as kept is the output: in the page and in the plain form. */
-static void check_output(const pith__source *source, const pith__units *units)
+static void check_output(const pith__hard_source *source, const pith__units *units)
 {
     pith__arena arena;
     pith__arena_init(&arena, &pith__allocator_default);
@@ -314,7 +315,7 @@ static void what_looks_kept_is_the_output(void **state)
             }
             at = end;
         }
-        const pith__source source = {.text = text, .size = size};
+        const pith__hard_source source = {.text = text, .size = size};
         check_output(&source, &units);
     }
 }
@@ -339,7 +340,7 @@ static void any_bytes_are_safe(void **state)
                      test_random_below(&seed, 2) == 0, false);
             at = end;
         }
-        const pith__source source = {.text = text, .size = size};
+        const pith__hard_source source = {.text = text, .size = size};
         const pith__page head = {NULL, NULL};
         sink out;
         render_html(&source, &units, &head, &out);
@@ -363,7 +364,7 @@ static void a_refusing_callback_ends_it(void **state)
     (void)state;
     char text[5000];
     memset(text, 'x', sizeof text);
-    const pith__source source = {.text = text, .size = sizeof text};
+    const pith__hard_source source = {.text = text, .size = sizeof text};
     const pith__units none = {NULL, 0, NULL};
     const pith__page head = {NULL, NULL};
     sink out;
@@ -390,7 +391,7 @@ static bool discard(void *user, const char *data, size_t size)
 
 static pith_status sweep_body(const pith_allocator *mem, void *user)
 {
-    const pith__source source = {.text = "one two three", .size = 13};
+    const pith__hard_source source = {.text = "one two three", .size = 13};
     pith_unit items[] = {unit(0, 3, 1, true, false), unit(3, 7, 2, false, false),
                          unit(7, 13, 3, true, true)};
     const pith__units units = {items, COUNT(items), NULL};

@@ -49,5 +49,24 @@ refused 'slots: 0 is outside' -k 0 -p x -o x.gguf
 refused 'not auto|gist|cc' -M llmlingua -p x -o x.gguf
 printf 'good \303(' >bad
 refused 'byte 5, line 1, column 6' -o x.gguf bad
+# a place that cannot be written is seen before the work is done: with so many steps this would never end
+refused 'nowhere/x.gguf: No such file' -M cc -n 100000000 -p "$text" -o nowhere/x.gguf
+mkdir folder
+refused 'folder: Is a directory' -M cc -n 100000000 -p "$text" -o folder
+# a pipe is written in place, a link goes on to name what is replaced
+mkfifo pipe
+encode -p "$text" -o pipe --json >report &
+cat pipe >piped
+wait
+test -p pipe
+cmp a.gguf piped
+"$GET" file_bytes <report | cmp - <(wc -c <a.gguf)
+: >real.gguf
+chmod 600 real.gguf
+ln -s real.gguf link.gguf
+encode -p "$text" -o link.gguf 2>said
+test -L link.gguf
+cmp a.gguf real.gguf
+stat -c %a real.gguf
 "$PITH" compress -M cc -p x 2>&1 || echo $?
 ls

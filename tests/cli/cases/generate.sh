@@ -54,7 +54,7 @@ generate empty -n 2 >text # BOS alone is something
 refused 'No such file' -m "$MODEL" missing
 refused 'No such file' -m "$MODEL" --capsule missing
 refused 'fox: not a GGUF' -m "$MODEL" --capsule fox
-refused "made for the model with SHA-256 $(sha256sum <"$MODEL" | cut -c 1-64), this one has [0-9a-f]\{64\}" fox.gguf
+refused "^pith: fox.gguf: the capsule was made for the model with SHA-256 $(sha256sum <"$MODEL" | cut -c 1-64), this one has [0-9a-f]\{64\}" fox.gguf
 head -c 500 fox.gguf >short.gguf
 refused 'short.gguf' -m "$MODEL" short.gguf
 sed 's/compact/compost/' fox.gguf >flipped.gguf
@@ -69,3 +69,17 @@ refused 'only one input' -m "$MODEL" - -
 refused 'context is [0-9]*' -m "$MODEL" <(yes fox | head -n 3000)
 printf 'good \303(' >bad
 refused 'byte 5, line 1, column 6' -m "$MODEL" bad
+# who is at fault is named, wherever it stands
+refused '^pith: bad: .*byte 5, line 1, column 6' -m "$MODEL" fox -p 'x' bad
+refused '^pith: bad: .*byte 5, line 1, column 6' -m "$MODEL" fox --attribute bad,fox
+refused '^pith: bad: .*byte 5, line 1, column 6' -m "$MODEL" fox --attribute fox,fox --attribute fox,bad
+refused '^pith: fox.gguf: the capsule was made for' fox --attribute ,fox.gguf
+# standard input is one input, of attributes too
+refused 'only one input' -m "$MODEL" - --attribute -,fox
+refused 'only one input' -m "$MODEL" fox --attribute -,-
+refused 'only one input' -m "$MODEL" --attribute fox,-
+generate fox -n 12 --temperature 1 --seed 2 --attribute -,fox,0 <fox | cmp plain -
+# names that other programs have
+refused 'did you mean --temperature?' --temp 1
+refused 'did you mean --max-tokens?' --n-predict 1
+refused 'did you mean --repetition-window?' --repeat-last-n 1

@@ -27,6 +27,8 @@ probe source --questions questions --json >report
 awk -v h="$("$GET" kinds 0 hard <report)" -v s="$("$GET" kinds 0 soft <report)" \
     -v n="$("$GET" kinds 0 none <report)" -v k="$("$GET" kinds 0 kept <report)" \
     'BEGIN { d = (n - s) / (n - h) - k; exit !(d < 1e-6 && d > -1e-6) }'
+# an answer that nothing can be said of would make all means of its kind nothing
+printf '{"kind": "a", "question": "x", "answer": "y"}\n\n{"kind": "a", "question": "x", "answer": ""}\n' >none
 cat >instructions <<'END'
 {"name": "fox", "text": "The quick brown fox"}
 {"name": "dog", "text": "jumps over the lazy dog."}
@@ -57,5 +59,7 @@ refused 'line 1: no object with a string called name' -m "$MODEL" c.gguf source 
 refused 'line 1: not JSON' -m "$MODEL" c.gguf source --questions source
 : >empty
 refused 'there is no record' -m "$MODEL" c.gguf source --questions empty
+refused '^pith: none: line 3: the answer has no token' -m "$MODEL" c.gguf source --questions none
+refused 'with 0 there are no texts' -m "$MODEL" c.gguf source --instructions instructions -n 0
 refused 'only one input' -m "$MODEL" c.gguf --questions -
 ls

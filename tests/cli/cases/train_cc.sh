@@ -6,6 +6,9 @@ grep -c '"event":"step"' log
 grep -c '<svg' plot.svg
 record() { "$PITH" inspect --json "$1" | tr -d '\n' | "$GET" capsule record "${@:2}"; }
 awk -v start="$(record a.gguf report kl_start)" -v end="$(record a.gguf report kl)" 'BEGIN { exit !(end < start) }'
+"$PITH" train cc -m "$MODEL" --context context -t 1 --continuations 4 -l 8 -n 1 -k 1 -o told.gguf 2>told
+grep -c 'nan\|held out held out' told || true
+sed -n 's/ loss .*//p' told
 # stopped and going on is the same as not stopped
 cc -n 12 -k 4 --lr 0.05 -o b.gguf --checkpoint ck --checkpoint-every 4
 cmp a.gguf b.gguf

@@ -41,6 +41,12 @@ refused() # what it says, arguments
 refused 'made for the model' "$PITH" generate -m "$MODEL" -t 1 --capsule c.gguf -p x -n 1
 refused 'adapter' "$PITH" generate -m "$MODEL" -t 1 --capsule ad-c.gguf -p x -n 1
 refused 'a text must follow' "$PITH" generate -m g.gguf -t 1 --capsule c.gguf -n 1
+# source and capsule are compared by the same tokens: of such a capsule the first one is not predicted
+printf 'Add 3 to the number.' >source
+printf '{"kind": "a", "question": "", "answer": "a"}\n' >questions
+refused 'line 1: the answer has no token' "$PITH" probe -m g.gguf -t 1 c.gguf source --questions questions
+printf '{"kind": "a", "question": "", "answer": "a b c d e"}\n' >questions
+"$PITH" probe -m g.gguf -t 1 c.gguf source --questions questions --json | "$GET" kinds 0 soft | grep -c '^[0-9]'
 refused 'data: a file is needed' "$PITH" train gist -m "$MODEL" -o x.gguf
 refused 'model: a file is needed' "$PITH" train gist -d triples -o x.gguf
 refused 'output: a file is needed' "$PITH" train gist -d triples -m "$MODEL"
