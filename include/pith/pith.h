@@ -715,7 +715,8 @@ PITH_API pith_generation_stats pith_generation_describe(const pith_generation *g
 
 /*
  * nats[i] receives -ln p of the pieces' tokens, as pith_score() has them, for `text` after `prompt`:
- * what a model that has read the prompt thinks of an answer. Fails like pith_generate().
+ * what a model that has read the prompt thinks of an answer. nats[0] is NaN where nothing is expected yet:
+ * after nothing, and right after a capsule of keys and values. Fails like pith_generate().
  */
 PITH_API PITH_NODISCARD pith_status pith_score_after(pith_ctx *ctx, const pith_piece *prompt,
                                                      size_t count, const char *text, size_t size,

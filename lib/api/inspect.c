@@ -2,6 +2,7 @@
  * inspect.c: a GGUF file described, as text or as JSON.
  */
 #include "api/api.h"
+#include "render/render.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -261,10 +262,14 @@ static pith_status write_hash(report *r, const char *name, const char *sha256)
 static pith_status write_record(report *r, const pith__capsule *c)
 {
     PITH__TRY(pith__buf_printf(&r->out, r->err, "  %-10s ", "record"));
-    for (size_t i = 0; i < c->record_size; i++) {
-        const unsigned char byte = (unsigned char)c->record[i];
-        const bool is_control = byte < 0x20 || byte == 0x7f;
-        PITH__TRY(pith__buf_append(&r->out, is_control ? "?" : &c->record[i], 1, r->err));
+    const pith__shown shown = {c->record, c->record_size, 0, c->record_size};
+    size_t size = 0;
+    for (size_t i = 0; i < c->record_size; i += size) {
+        uint32_t code_point = 0;
+        const bool is_plain =
+            pith__look_at(&shown, i, &size, &code_point) == PITH__LOOK_PLAIN && code_point >= 0x20;
+        PITH__TRY(is_plain ? pith__buf_append(&r->out, &c->record[i], size, r->err)
+                           : pith__buf_append(&r->out, "?", 1, r->err));
     }
     return pith__buf_append_text(&r->out, "\n\n", r->err);
 }

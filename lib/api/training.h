@@ -107,9 +107,6 @@ unsigned pith__training_matrices(const char *entry);
 /* A condition of recipe gist by its name; false for an unknown one. */
 bool pith__training_condition(const char *name, pith__gist_condition *out);
 
-/* Its name: "gist", "positive", "negative", "tfidf". Static storage. */
-const char *pith__training_condition_name(pith__gist_condition condition);
-
 /* ---- a run (training.c) -------------------------------------------------------------------- */
 
 struct pith_training {

@@ -21,7 +21,7 @@ static pith_status append_score(pith__buf *out, const pith__gist_score *score, p
 {
     const double tokens = (double)score->tokens;
     PITH__TRY(pith__buf_printf(out, err, "{\"condition\": \"%s\", \"split\": ",
-                               pith__training_condition_name(score->condition)));
+                               pith__gist_condition_name(score->condition)));
     PITH__TRY(pith__train_log_string(out, score->split, err));
     PITH__TRY(pith__buf_printf(out, err, ", \"triples\": %llu, \"tokens\": %llu",
                                (unsigned long long)score->triples,

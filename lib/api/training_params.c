@@ -167,7 +167,7 @@ static const pith__param rows[] = {
      ROW(capsule_type, CC)},
     {{"mode", 0, PITH_PARAM_ENUM, 0, 0, "pith", "pith|official", "", "0.4", "training",
       "official: as the released code has it, namely no-bos, no first-token, kl reverse, init "
-      "vocabulary, lr 0.1. What is set afterwards counts."},
+      "vocabulary, lr 0.1, batch-size 1, beta2 0.999, warm-up 0. What is set afterwards counts."},
      ROW(mode, CC)},
     {{"slots", 'k', PITH_PARAM_INT, 1, SIDE_MAX, "16", "", "tokens", "0.4", "training",
       "Virtual tokens of the capsule."},
@@ -175,7 +175,7 @@ static const pith__param rows[] = {
     {{"slots", 'k', PITH_PARAM_INT, 1, SIDE_MAX, "4", "", "tokens", "0.4", "training",
       "Gist tokens behind every instruction."},
      ROW(slots, GIST)},
-    {{"gist-token", 0, PITH_PARAM_TEXT, 0, 0, "<GIST>", "", "", "0.4", "training",
+    {{"gist-token", 0, PITH_PARAM_TEXT, 0, 0, "<|gist|>", "", "", "0.4", "training",
       "How the gist token is spelled. It is taken if the vocabulary has it, else added."},
      ROW(gist_token, GIST)},
     {{"condition", 0, PITH_PARAM_LIST, 0, 0, "gist", "", "", "0.4", "training",
@@ -429,25 +429,15 @@ unsigned pith__training_matrices(const char *entry)
     return strcmp(entry, "all") == 0 ? all : 0;
 }
 
-static const char *const conditions[] = {[PITH__GIST_GIST] = "gist",
-                                         [PITH__GIST_POSITIVE] = "positive",
-                                         [PITH__GIST_NEGATIVE] = "negative",
-                                         [PITH__GIST_TFIDF] = "tfidf"};
-
 bool pith__training_condition(const char *name, pith__gist_condition *out)
 {
-    for (size_t i = 0; i < sizeof conditions / sizeof conditions[0]; i++) {
-        if (strcmp(conditions[i], name) == 0) {
+    for (int i = PITH__GIST_GIST; i <= PITH__GIST_TFIDF; i++) {
+        if (strcmp(pith__gist_condition_name((pith__gist_condition)i), name) == 0) {
             *out = (pith__gist_condition)i;
             return true;
         }
     }
     return false;
-}
-
-const char *pith__training_condition_name(pith__gist_condition condition)
-{
-    return conditions[condition];
 }
 
 static pith_status check_value(const pith_param_info *info, const char *value,

@@ -14,17 +14,16 @@ pith_status pith__condense_apply_mode(const pith__param_table *table, pith__trai
     static const struct {
         const char *name;
         const char *official; /* what the released code does */
-    } choices[] = {{"no-bos", "true"},
-                   {"first-token", "false"},
-                   {"kl", "reverse"},
-                   {"init", "vocabulary"},
-                   {"lr", "0.1"}};
+    } choices[] = {
+        {"no-bos", "true"}, {"first-token", "false"}, {"kl", "reverse"}, {"init", "vocabulary"},
+        {"lr", "0.1"},      {"batch-size", "1"},      {"beta2", "0.999"}};
     const bool is_official = params->mode == (int)PITH__SOFT_MODE_OFFICIAL;
     for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
         const char *value =
             is_official ? choices[i].official : pith__training_default(table->bit, choices[i].name);
         PITH__TRY(pith__table_set(table, params, mem, choices[i].name, value, err));
     }
+    params->warm_up = is_official ? 0.0 : -1.0; /* not given: by the steps */
     return PITH_OK;
 }
 

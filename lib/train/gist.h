@@ -30,9 +30,6 @@ typedef struct pith__gist {
     pith__gist_score *scores; /* (n_tests + 1) */
 } pith__gist;
 
-/* "gist", "positive", "negative", "tfidf". */
-const char *pith__gist_condition_name(pith__gist_condition condition);
-
 /* A line as ids, in memory of `scratch`. */
 PITH_NODISCARD pith_status pith__gist_triple(pith__gist *gist, const pith__pair_file *file,
                                              pith__pair line, pith__triple *triple,

@@ -534,6 +534,9 @@ PITH_NODISCARD pith_status pith__train_condense(const pith__condense_settings *s
 
 /* ---- GIST ---------------------------------------------------------------------------------- */
 
+/* "gist", "positive", "negative", "tfidf". */
+const char *pith__gist_condition_name(pith__gist_condition condition);
+
 /* How one condition did on one split. */
 typedef struct pith__gist_score {
     pith__gist_condition condition;
@@ -554,8 +557,9 @@ typedef struct pith__gist_settings {
     size_t n_tests;
     double epochs;
     const char *model; /* path of the GGUF model to tune; NULL is E_ARGUMENT */
-    const char *token; /* name of the gist token: taken if the vocabulary has it, else added */
-    uint32_t slots;    /* k copies */
+    const char
+        *token; /* of the gist token: taken if the vocabulary has it, else added; NULL: <|gist|> */
+    uint32_t slots;                         /* k copies */
     const pith__gist_condition *conditions; /* (n_conditions) one training each, in this order, from
                                                the same start; results are those of the first */
     size_t n_conditions;
