@@ -8,7 +8,7 @@ capsule's record, `pith probe`. A capsule that is in DIR already is not made aga
 stopped and goes on.
 
 Prints the tables of docs/methods/cc.md and writes DIR/cc-kl.svg, the divergence left over m, and
-DIR/cc-recall.svg, the heat map of the first text at every m. Standard library only.
+DIR/cc-recall-TEXT.svg, the heat maps at every m. Standard library only.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from pathlib import Path
 TEXTS = Path(__file__).parent / "texts"
 NAMES = ["story", "incident", "method"]
 COLOURS = {"story": "#2a78d6", "incident": "#c4511d", "method": "#3a8a3a"}
+SCALE = 350  # pixels that stand for the whole divergence
 STYLE = """<style>
 text { font: 13px sans-serif; fill: #222 } .axis { stroke: #888 } .grid { stroke: #8884 }
 .line { fill: none; stroke-width: 2 } .map { font: 13px monospace }
@@ -53,8 +54,8 @@ def draw_kl(slots, reports):
     width, height, left, bottom = 560, 300, 60, 250
     at_x = {m: left + (width - left - 90) * i / max(1, len(slots) - 1) for i, m in enumerate(slots)}
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">', STYLE]
-    for share in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
-        y = bottom - 440 * share
+    for share in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6):
+        y = bottom - SCALE * share
         out.append(f'<line class="grid" x1="{left}" x2="{width - 90}" y1="{y:.1f}" y2="{y:.1f}"/>'
                    f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{share:.0%}</text>')
     for m, x in at_x.items():
@@ -62,14 +63,19 @@ def draw_kl(slots, reports):
     out.append(f'<text x="{(left + width - 90) / 2}" y="{bottom + 38}" text-anchor="middle">'
                'rows of the soft prompt (m)</text>'
                f'<text x="{left}" y="18">held-out KL, as a share of that without the text</text>')
+    ends = []
     for name in NAMES:
-        points = [(at_x[m], bottom - 440 * reports[name, m]["kl"] / reports[name, m]["kl_none"])
+        points = [(at_x[m], bottom - SCALE * reports[name, m]["kl"] / reports[name, m]["kl_none"])
                   for m in slots]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         out.append(f'<polyline class="line" stroke="{COLOURS[name]}" points="{line}"/>')
         out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{COLOURS[name]}"/>'
                 for x, y in points]
-        out.append(f'<text x="{points[-1][0] + 8:.1f}" y="{points[-1][1] + 4:.1f}">{name}</text>')
+        ends.append((points[-1][1] + 4, points[-1][0] + 8, name))
+    below = 0.0
+    for y, x, name in sorted(ends):  # names keep apart
+        below = max(y, below + 14)
+        out.append(f'<text x="{x:.1f}" y="{below:.1f}">{name}</text>')
     return "\n".join([*out, "</svg>\n"])
 
 
@@ -170,9 +176,10 @@ def main():
             recalls[name, m] = json.loads(pith(["probe", path, TEXTS / f"{name}.txt", "--json"],
                                                options.pith))
     (options.out / "cc-kl.svg").write_text(draw_kl(slots, reports), encoding="utf-8")
-    text = (TEXTS / f"{NAMES[0]}.txt").read_bytes()
-    (options.out / "cc-recall.svg").write_text(
-        draw_recall(text, slots, {m: recalls[NAMES[0], m] for m in slots}), encoding="utf-8")
+    for name in NAMES:
+        picture = draw_recall((TEXTS / f"{name}.txt").read_bytes(), slots,
+                              {m: recalls[name, m] for m in slots})
+        (options.out / f"cc-recall-{name}.svg").write_text(picture, encoding="utf-8")
     print_kl(slots, reports, recalls)
     print_questions(slots, options)
     print_instructions([int(m) for m in options.two_slots.split(",")], options)

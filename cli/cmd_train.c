@@ -139,10 +139,27 @@ static void show_evaluation(view *v, const pith_training_event *e)
     }
 }
 
+static void show_preparation(view *v, const pith_training_event *e)
+{
+    const double now = cli_seconds();
+    if (!v->is_line || now - v->last < DRAW_EVERY) {
+        return;
+    }
+    v->last = now;
+    (void)fprintf(stderr, "\rcontinuations: %llu of %llu tokens\033[K", (unsigned long long)e->step,
+                  (unsigned long long)e->steps);
+    (void)fflush(stderr);
+    v->is_drawn = true;
+}
+
 /* A pith_training_event_fn; `user` is a view. */
 static bool on_event(void *user, const pith_training_event *e)
 {
     view *v = user;
+    if (e->kind == PITH_TRAINING_PREPARE) {
+        show_preparation(v, e);
+        return !atomic_load(&stop_is_wanted);
+    }
     v->step = e->step;
     v->steps = e->steps;
     switch (e->kind) {
@@ -164,6 +181,7 @@ static bool on_event(void *user, const pith_training_event *e)
         v->is_saved = true;
         break;
     case PITH_TRAINING_END:
+    case PITH_TRAINING_PREPARE:
     default:
         break;
     }

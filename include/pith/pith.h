@@ -828,7 +828,9 @@ typedef enum pith_training_event_kind {
     PITH_TRAINING_STEP = 1,       /* after every update of the weights */
     PITH_TRAINING_EVALUATION = 2, /* held-out text of one source was read, or of all */
     PITH_TRAINING_CHECKPOINT = 3, /* what is done so far is safe on disk */
-    PITH_TRAINING_END = 4         /* before the results are written */
+    PITH_TRAINING_END = 4,        /* before the results are written */
+    PITH_TRAINING_PREPARE = 5     /* recipes cc, distill: before START, while the model writes the
+                                     continuations; `step` of `steps` tokens of them are there */
 } pith_training_event_kind;
 
 /* Numbers that an event does not have are 0 or NaN. */

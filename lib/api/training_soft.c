@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "api/builtin.h"
 
+#include <math.h>
 #include <string.h>
 
 pith_status pith__condense_apply_mode(const pith__param_table *table, pith__training_params *params,
@@ -50,6 +51,21 @@ pith_status pith__condense_read(const pith__training_params *p, unsigned bit,
     return pith__training_read_settings(p, &out->distill.run, err);
 }
 
+/* A pith_progress_fn whose `user` is the run. Like all events, in the first rank alone. */
+static bool tell_preparation(void *user, const char *stage, size_t done, size_t total)
+{
+    (void)stage;
+    const pith__training_run *r = user;
+    const pith_training_event event = {.struct_size = sizeof event,
+                                       .kind = PITH_TRAINING_PREPARE,
+                                       .step = done,
+                                       .steps = total,
+                                       .loss = (double)NAN,
+                                       .bits_per_byte = (double)NAN};
+    return r->ranks.rank != 0 || r->training->event == NULL ||
+           r->training->event(r->training->event_user, &event);
+}
+
 static pith_status condense(pith__training_run *r, pith_error *err)
 {
     const pith__training_params *p = r->p;
@@ -62,6 +78,8 @@ static pith_status condense(pith__training_run *r, pith_error *err)
     PITH__TRY(pith__condense_read(p, r->training->recipe->bit, &s, err));
     s.distill.run.event = pith__training_on_event;
     s.distill.run.event_user = r;
+    s.progress = tell_preparation;
+    s.progress_user = r;
     s.model = pith__text_or_null(p->model);
     s.data = pith__builtin_model;
     s.data_size = (size_t)(pith__builtin_model_end - pith__builtin_model);

@@ -163,11 +163,6 @@ static pith_status make_model(align *a, pith_error *err)
                              : pith__tuned_adapt(&a->tuned, &s->lora, s->run.seed, NULL, err);
 }
 
-static uint64_t add_text(uint64_t hash, const char *text)
-{
-    return pith__fingerprint(hash, text, strlen(text) + 1);
-}
-
 /* A run may go on with another schedule, batch or dropout; what is learned must be the same. */
 static void fingerprint(const align *a, char *out, size_t size)
 {
@@ -177,9 +172,9 @@ static void fingerprint(const align *a, char *out, size_t size)
     hash = pith__fingerprint(hash, &s->seed, sizeof s->seed);
     hash = pith__fingerprint(hash, &s->held_out_every, sizeof s->held_out_every);
     hash = pith__fingerprint(hash, &alpha, sizeof alpha);
-    hash = add_text(hash, a->format.text);
-    hash = add_text(hash, a->format.prompt_key);
-    hash = add_text(hash, a->format.completion_key);
+    hash = pith__fingerprint_text(hash, a->format.text);
+    hash = pith__fingerprint_text(hash, a->format.prompt_key);
+    hash = pith__fingerprint_text(hash, a->format.completion_key);
     hash = pith__pair_set_fingerprint(&a->pairs, hash);
     hash = pith__fingerprint(hash, a->tuned.base.file.data, a->tuned.base.file.size);
     (void)snprintf(out, size, "align-%016llx", (unsigned long long)hash);

@@ -1,6 +1,7 @@
 /*
  * condense.c: recipes cc and distill: a text and a model file in, a capsule or an adapter out.
  */
+#include "text/text.h"
 #include "train/distill.h"
 
 #include "train/log.h"
@@ -64,6 +65,11 @@ static pith_status read_text(condense *c, pith_error *err)
         PITH__TRY(pith__file_open(s->context, &c->context_file, err));
         c->text = (const char *)c->context_file.data;
         c->text_size = c->context_file.size;
+        size_t bad = 0;
+        if (!pith__utf8_check(c->text, c->text_size, &bad)) {
+            return pith__fail_at(err, PITH_E_UTF8, bad, "%s is not valid UTF-8 at byte %zu",
+                                 s->context, bad);
+        }
     }
     return c->text_size > 0 ? PITH_OK
                             : pith__fail(err, PITH_E_ARGUMENT, "the context to condense is empty");

@@ -314,11 +314,6 @@ static pith_status write_results(const pith__gist *g, pith_error *err)
 
 /* ---- conditions --------------------------------------------------------------------------------------- */
 
-static uint64_t add_text(uint64_t hash, const char *text)
-{
-    return pith__fingerprint(hash, text, strlen(text) + 1);
-}
-
 /* As in recipe align: what is learned must be the same. */
 static void fingerprint(const pith__gist *g, char *out, size_t size)
 {
@@ -330,7 +325,8 @@ static void fingerprint(const pith__gist *g, char *out, size_t size)
     hash = pith__fingerprint(hash, &s->held_out_every, sizeof s->held_out_every);
     hash = pith__fingerprint(hash, &alpha, sizeof alpha);
     hash = pith__fingerprint(hash, numbers, sizeof numbers);
-    hash = add_text(hash, PITH__GIST_PREFIX_TEXT PITH__GIST_MIDDLE_TEXT PITH__GIST_SUFFIX_TEXT);
+    hash = pith__fingerprint_text(
+        hash, PITH__GIST_PREFIX_TEXT PITH__GIST_MIDDLE_TEXT PITH__GIST_SUFFIX_TEXT);
     hash = pith__pair_set_fingerprint(&g->data, hash);
     hash = pith__fingerprint(hash, g->tuned.base.file.data, g->tuned.base.file.size);
     (void)snprintf(out, size, "gist-%016llx", (unsigned long long)hash);

@@ -24,6 +24,11 @@ uint64_t pith__fingerprint(uint64_t hash, const void *data, size_t size)
     return hash;
 }
 
+uint64_t pith__fingerprint_text(uint64_t hash, const char *text)
+{
+    return pith__fingerprint(hash, text, strlen(text) + 1);
+}
+
 /* ---- life ---------------------------------------------------------------------------------- */
 
 /* Samples of one pass, at most: more rows make no product faster. */

@@ -120,6 +120,9 @@ uint64_t pith__dropout_seed(uint64_t seed, uint64_t sample);
 #define PITH__FINGERPRINT_START UINT64_C(0xcbf29ce484222325)
 uint64_t pith__fingerprint(uint64_t hash, const void *data, size_t size);
 
+/* The same for a text, its end included: "ab", "c" is not "a", "bc". */
+uint64_t pith__fingerprint_text(uint64_t hash, const char *text);
+
 /* The tokens of a model file's vocabulary and the file they came from. */
 typedef struct pith__vocabulary {
     pith__file file;

@@ -296,12 +296,17 @@ static void a_mode_sets_what_the_release_does(void **state)
     assert_value(training, "no-bos", "true");
     assert_value(training, "first-token", "false");
     assert_value(training, "lr", "0.1");
+    assert_value(training, "batch-size", "1");
+    assert_value(training, "warm-up", "0");
+    assert_value(training, "beta2", "0.999");
     set(training, "kl", "forward"); /* what is set afterwards counts */
     assert_value(training, "kl", "forward");
     assert_value(training, "mode", "official");
     set(training, "mode", "pith");
     assert_value(training, "init", "chunks");
     assert_value(training, "lr", "0.01");
+    assert_value(training, "batch-size", "8");
+    assert_value(training, "warm-up", "");
     pith_training_free(training);
 }
 
@@ -512,6 +517,9 @@ static bool watch(void *user, const pith_training_event *e)
         w->ends++;
         assert_int_equal(w->step, 12);
         break;
+    case PITH_TRAINING_PREPARE:
+    default:
+        fail_msg("event %d of recipe base", (int)e->kind);
     }
     return w->stop_at == 0 || w->step < w->stop_at;
 }
@@ -738,6 +746,44 @@ static pith_status run_body(const pith_allocator *mem, void *user)
     return status;
 }
 
+/* Events so far; `stops` at the first PREPARE. */
+typedef struct preparation {
+    size_t prepared, others;
+    bool stops;
+} preparation;
+
+static bool watch_preparation(void *user, const pith_training_event *e)
+{
+    preparation *p = user;
+    if (e->kind != PITH_TRAINING_PREPARE) {
+        p->others++;
+        return true;
+    }
+    p->prepared++;
+    assert_int_equal(p->others, 0);
+    assert_true(e->step > 0 && e->step <= e->steps);
+    return !p->stops;
+}
+
+static void continuations_are_told_and_can_be_stopped(void **state)
+{
+    (void)state;
+    make_model();
+    pith_error err;
+    for (int stops = 0; stops < 2; stops++) {
+        preparation p = {.stops = stops == 1};
+        pith_training *training =
+            new_training("cc", VALUES("context", in_folder("context"), "model", in_folder("a.gguf"),
+                                      "output", in_folder("b.gguf"), "steps", "1", "continuations",
+                                      "4", "length", "4", "slots", "1", "threads", "1"));
+        pith_training_set_event(training, watch_preparation, &p);
+        const pith_status status = pith_training_run(training, &err);
+        assert_int_equal(status, p.stops ? PITH_E_CANCELLED : PITH_OK);
+        assert_true(p.stops ? p.prepared == 1 && p.others == 0 : p.prepared > 0 && p.others > 0);
+        pith_training_free(training);
+    }
+}
+
 static void a_run_without_memory_leaks_nothing(void **state)
 {
     (void)state;
@@ -792,6 +838,7 @@ int main(void)
         cmocka_unit_test(a_run_starts_from_a_model),
         cmocka_unit_test(an_adapter_is_written_alone),
         cmocka_unit_test(an_evaluation_is_a_table),
+        cmocka_unit_test(continuations_are_told_and_can_be_stopped),
         cmocka_unit_test(a_run_without_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

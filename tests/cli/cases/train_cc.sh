@@ -43,6 +43,9 @@ refused 'output: a file is needed' cc -m "$MODEL" --context context
 refused 'output: "context" is the context already' cc -m "$MODEL" --context context -o context
 refused 'No such file' cc -m "$MODEL" --context missing -o x.gguf
 refused 'empty' cc -m "$MODEL" --context empty -o x.gguf
+printf 'ab\377' >context.bad
+refused 'context.bad is not valid UTF-8 at byte 2' cc -m "$MODEL" --context context.bad -o x.gguf
+rm context.bad
 refused 'model: not a GGUF' cc -m context --context context -o x.gguf
 refused 'not one of pith|official' cc -m "$MODEL" --context context -o x.gguf --mode new
 refused 'slots: 0 is outside' cc -m "$MODEL" --context context -o x.gguf -k 0
