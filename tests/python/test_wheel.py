@@ -93,7 +93,7 @@ class Wheel(unittest.TestCase):
         library.mkdir()
         shutil.copy(self.library, library / "libpith.so.0.4")
         wheel = self.build_and_install()
-        self.assertRegex(wheel.name, r"^pith-0\.3\.\d+-py3-none-linux_\w+\.whl$")
+        self.assertRegex(wheel.name, r"^pith-0\.4\.\d+-py3-none-linux_\w+\.whl$")
         names = zipfile.ZipFile(wheel).namelist()
         self.assertIn("pith/_lib/libpith.so.0.4", names)
         self.assertIn("pith/py.typed", names)
@@ -102,7 +102,7 @@ class Wheel(unittest.TestCase):
 
     def test_without_the_library(self):
         wheel = self.build_and_install()
-        self.assertRegex(wheel.name, r"^pith-0\.3\.\d+-py3-none-any\.whl$")
+        self.assertRegex(wheel.name, r"^pith-0\.4\.\d+-py3-none-any\.whl$")
         self.assertEqual(self.use(PITH_LIBRARY=self.library), self.library)
         folder = self.folder / "system"
         folder.mkdir()
