@@ -97,8 +97,8 @@ static const pith__training_recipe recipes[] = {
     {"tokenizer", PITH__RECIPE_TOKENIZER, pith__run_tokenizer},
     {"base", PITH__RECIPE_BASE, pith__run_base},
     {"align", PITH__RECIPE_ALIGN, pith__run_align},
-    {"cc", PITH__RECIPE_CC, pith__run_cc},
-    {"distill", PITH__RECIPE_DISTILL, pith__run_distill},
+    {"cc", PITH__RECIPE_CC, pith__run_condense},
+    {"distill", PITH__RECIPE_DISTILL, pith__run_condense},
     {"gist", PITH__RECIPE_GIST, pith__run_gist},
     {"evaluate", PITH__RECIPE_EVALUATE, pith__run_evaluate},
 };

@@ -149,8 +149,7 @@ pith_status pith__run_tokenizer(pith__training_run *r, pith_error *err);
 pith_status pith__run_base(pith__training_run *r, pith_error *err);
 pith_status pith__run_align(pith__training_run *r, pith_error *err);
 pith_status pith__run_evaluate(pith__training_run *r, pith_error *err);
-pith_status pith__run_cc(pith__training_run *r, pith_error *err);
-pith_status pith__run_distill(pith__training_run *r, pith_error *err);
+pith_status pith__run_condense(pith__training_run *r, pith_error *err); /* cc and distill */
 pith_status pith__run_gist(pith__training_run *r, pith_error *err);
 
 /* ---- what recipes share (training_common.c) ------------------------------------------------- */

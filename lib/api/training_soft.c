@@ -66,7 +66,7 @@ static bool tell_preparation(void *user, const char *stage, size_t done, size_t 
            r->training->event(r->training->event_user, &event);
 }
 
-static pith_status condense(pith__training_run *r, pith_error *err)
+pith_status pith__run_condense(pith__training_run *r, pith_error *err)
 {
     const pith__training_params *p = r->p;
     pith__condense_settings s;
@@ -91,16 +91,6 @@ static pith_status condense(pith__training_run *r, pith_error *err)
     PITH__TRY(pith__training_begin(r, err));
     pith__distill_report report;
     return pith__train_condense(&s, &r->training->mem, NULL, &report, err);
-}
-
-pith_status pith__run_cc(pith__training_run *r, pith_error *err)
-{
-    return condense(r, err);
-}
-
-pith_status pith__run_distill(pith__training_run *r, pith_error *err)
-{
-    return condense(r, err);
 }
 
 /* ---- pith_encode() ------------------------------------------------------------------------- */
