@@ -112,7 +112,8 @@ static pith_status judge_all(work *w, pith_error *err)
     double *nats = calloc(count + 1, sizeof *nats);
     pith_status status = PITH_OK;
     if (pieces == NULL || ways == NULL || nats == NULL) {
-        status = cli_fail(err, PITH_E_MEMORY, "out of memory");
+        (void)cli_fail(err, PITH_E_MEMORY, "out of memory");
+        status = PITH_E_MEMORY;
     } else {
         make_ways(w, pieces, ways);
         /* a text may end inside a character */

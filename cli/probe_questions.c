@@ -158,28 +158,32 @@ static void write_text(const work *w, FILE *file)
     }
 }
 
+/* An exit code. */
+static int answer_all(work *w)
+{
+    cli_probe *probe = w->probe;
+    pith_error err;
+    w->answers = calloc(w->table.count, sizeof *w->answers);
+    w->kinds = calloc(w->table.count, sizeof *w->kinds);
+    if (w->answers == NULL || w->kinds == NULL) {
+        cli_message("out of memory");
+        return pith_status_exit_code(PITH_E_MEMORY);
+    }
+    const int code = ask_all(w);
+    if (code != 0) {
+        return code;
+    }
+    (probe->settings->json == CLI_YES ? write_json : write_text)(w, probe->out.file);
+    return cli_output_commit(&probe->out, &err) == PITH_OK ? 0 : cli_report(NULL, &err, NULL, 0);
+}
+
 int cli_probe_questions(cli_probe *probe)
 {
     static const char *const keys[] = {"kind", "question", "answer", NULL};
     work w = {.probe = probe};
-    pith_error err;
     int code = cli_table_open(probe->settings->questions, keys, &w.table);
     if (code == 0) {
-        w.answers = calloc(w.table.count, sizeof *w.answers);
-        w.kinds = calloc(w.table.count, sizeof *w.kinds);
-        if (w.answers == NULL || w.kinds == NULL) {
-            cli_message("out of memory");
-            code = pith_status_exit_code(PITH_E_MEMORY);
-        }
-    }
-    if (code == 0) {
-        code = ask_all(&w);
-    }
-    if (code == 0) {
-        (probe->settings->json == CLI_YES ? write_json : write_text)(&w, probe->out.file);
-        if (cli_output_commit(&probe->out, &err) != PITH_OK) {
-            code = cli_report(NULL, &err, NULL, 0);
-        }
+        code = answer_all(&w);
     }
     free(w.answers);
     free(w.kinds);
