@@ -321,6 +321,26 @@ static inline void run_close(run_file *file)
     pith__file_close(&file->file);
 }
 
+/* The model of an open file, in floats, with an adapter if `adapter` is not NULL. */
+static inline void run_load(const folder *f, const run_file *file, const char *adapter,
+                            pith__model *out)
+{
+    const pith_allocator *mem = &pith__allocator_default;
+    pith_error err = {0};
+    if (adapter == NULL) {
+        assert_ok(pith__model_load(&file->gguf, PITH_PRECISION_F32, mem, out, &err), err);
+        return;
+    }
+    run_file factors;
+    pith__adapter opened;
+    run_open(f, adapter, &factors);
+    assert_ok(pith__adapter_open(&factors.gguf, mem, &opened, &err), err);
+    assert_ok(pith__model_load_adapted(&file->gguf, &opened, PITH_PRECISION_F32, mem, out, &err),
+              err);
+    pith__adapter_close(&opened);
+    run_close(&factors);
+}
+
 /* As floats; free() them. */
 static inline float *run_values(const pith__gguf_tensor *tensor)
 {

@@ -45,6 +45,9 @@ struct pith_model {
     char name[128];
 };
 
+/* How the numbers of a capsule are stored; false: there is no such type (capsule.c). */
+bool pith__capsule_type_of(pith_capsule_type type, pith__capsule_type *out);
+
 /* ---- what capsules are bound to (binding.c) ---------------------------------------------- */
 
 /* No hash is known yet. E_MEMORY. */

@@ -51,8 +51,7 @@ pith_status pith_capsule_open_memory(const void *data, size_t size, const pith_a
     return pith__capsule_wrap(&capsule, out, err);
 }
 
-/* False: there is no such type. */
-static bool find_type(pith_capsule_type type, pith__capsule_type *out)
+bool pith__capsule_type_of(pith_capsule_type type, pith__capsule_type *out)
 {
     static const pith__capsule_type types[] = {[PITH_CAPSULE_F16] = PITH__CAPSULE_F16,
                                                [PITH_CAPSULE_F32] = PITH__CAPSULE_F32,
@@ -68,7 +67,7 @@ pith_status pith_capsule_save(const pith_capsule *capsule, pith_capsule_type typ
                               pith_error *err)
 {
     pith__capsule_type stored = PITH__CAPSULE_F16;
-    if (!find_type(type, &stored)) {
+    if (!pith__capsule_type_of(type, &stored)) {
         return pith__fail(err, PITH_E_ARGUMENT, "there is no type %d of capsules", (int)type);
     }
     return pith__capsule_save(capsule->capsule, stored, path, err);
@@ -111,7 +110,7 @@ pith_savings pith_capsule_savings(const pith_capsule *capsule, const pith_model 
     const size_t source = (size_t)c->source_tokens;
     const bool is_read = c->kind == PITH__CAPSULE_EMBEDDINGS; /* like tokens */
     pith__capsule_type stored = PITH__CAPSULE_F16; /* also for a type that there is not */
-    (void)find_type(type, &stored);
+    (void)pith__capsule_type_of(type, &stored);
     return (pith_savings){
         .struct_size = sizeof(pith_savings),
         .flops_full = pith__cost_flops(config, source + question, 0),

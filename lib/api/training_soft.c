@@ -31,9 +31,6 @@ pith_status pith__condense_apply_mode(const pith__param_table *table, pith__trai
 pith_status pith__condense_read(const pith__training_params *p, unsigned bit,
                                 pith__condense_settings *out, pith_error *err)
 {
-    static const pith__capsule_type types[] = {[PITH_CAPSULE_F16] = PITH__CAPSULE_F16,
-                                               [PITH_CAPSULE_F32] = PITH__CAPSULE_F32,
-                                               [PITH_CAPSULE_INT8] = PITH__CAPSULE_INT8};
     const bool is_cc = bit == PITH__RECIPE_CC;
     *out = (pith__condense_settings){
         .distill = {.direction = (pith__kl_direction)p->kl,
@@ -44,7 +41,9 @@ pith_status pith__condense_read(const pith__training_params *p, unsigned bit,
         .continuations = (size_t)p->continuations,
         .temperature = p->temperature,
         .no_bos = p->no_bos,
-        .type = types[p->capsule_type]};
+        .type = PITH__CAPSULE_F16};
+    (void)pith__capsule_type_of((pith_capsule_type)p->capsule_type,
+                                &out->type); /* of its choices */
     if (!is_cc) {
         out->distill.lora = pith__training_read_lora(p);
     }

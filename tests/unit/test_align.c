@@ -309,19 +309,7 @@ static void reader_open(reader *r, const folder *f, const char *model, const cha
     run_open(f, model, &r->file);
     pith__arena_init(&r->arena, mem);
     assert_ok(pith__tokenizer_from_gguf(&r->file.gguf, mem, &r->tokenizer, &err), err);
-    if (adapter == NULL) {
-        assert_ok(pith__model_load(&r->file.gguf, PITH_PRECISION_F32, mem, &r->model, &err), err);
-        return;
-    }
-    run_file factors;
-    pith__adapter opened;
-    run_open(f, adapter, &factors);
-    assert_ok(pith__adapter_open(&factors.gguf, mem, &opened, &err), err);
-    assert_ok(
-        pith__model_load_adapted(&r->file.gguf, &opened, PITH_PRECISION_F32, mem, &r->model, &err),
-        err);
-    pith__adapter_close(&opened);
-    run_close(&factors);
+    run_load(f, &r->file, adapter, &r->model);
 }
 
 static void reader_close(reader *r)

@@ -285,21 +285,8 @@ static void tokenizer_open(opened *o, const folder *f, const char *name)
 /* With an adapter if `adapter` is not NULL. */
 static void model_open(opened *o, const folder *f, const char *name, const char *adapter)
 {
-    pith_error err = {0};
     tokenizer_open(o, f, name);
-    if (adapter == NULL) {
-        assert_ok(pith__model_load(&o->file.gguf, PITH_PRECISION_F32, mem, &o->model, &err), err);
-        return;
-    }
-    run_file factors;
-    pith__adapter found;
-    run_open(f, adapter, &factors);
-    assert_ok(pith__adapter_open(&factors.gguf, mem, &found, &err), err);
-    assert_ok(
-        pith__model_load_adapted(&o->file.gguf, &found, PITH_PRECISION_F32, mem, &o->model, &err),
-        err);
-    pith__adapter_close(&found);
-    run_close(&factors);
+    run_load(f, &o->file, adapter, &o->model);
 }
 
 static void opened_close(opened *o)
