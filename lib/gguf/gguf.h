@@ -333,6 +333,9 @@ PITH_NODISCARD pith_status pith__gguf_writer_add_strings(pith__gguf_writer *writ
 PITH_NODISCARD pith_status pith__gguf_writer_add_i32s(pith__gguf_writer *writer, const char *key,
                                                       const int32_t *values, size_t count,
                                                       pith_error *err);
+PITH_NODISCARD pith_status pith__gguf_writer_add_u64s(pith__gguf_writer *writer, const char *key,
+                                                      const uint64_t *values, size_t count,
+                                                      pith_error *err);
 PITH_NODISCARD pith_status pith__gguf_writer_add_f32s(pith__gguf_writer *writer, const char *key,
                                                       const float *values, size_t count,
                                                       pith_error *err);

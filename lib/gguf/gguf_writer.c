@@ -188,13 +188,12 @@ pith_status pith__gguf_writer_add_strings(pith__gguf_writer *writer, const char 
     return end_entry(writer, start, append_strings(writer, key, values, count, err));
 }
 
-/* `element_type` has 4 bytes. */
-static pith_status append_words(pith__gguf_writer *writer, const char *key,
-                                pith__gguf_value_type element_type, const void *values,
-                                size_t count, pith_error *err)
+static pith_status append_numbers(pith__gguf_writer *writer, const char *key,
+                                  pith__gguf_value_type element_type, const void *values,
+                                  size_t count, pith_error *err)
 {
     size_t size = 0;
-    if (__builtin_mul_overflow(count, 4, &size)) {
+    if (__builtin_mul_overflow(count, pith__gguf_value_type_size(element_type), &size)) {
         return pith__fail(err, PITH_E_MEMORY, "an array of %zu values is too long", count);
     }
     PITH__TRY(begin_array(writer, key, element_type, count, err));
@@ -206,7 +205,15 @@ pith_status pith__gguf_writer_add_i32s(pith__gguf_writer *writer, const char *ke
 {
     const size_t start = writer->metadata.size;
     return end_entry(writer, start,
-                     append_words(writer, key, PITH__GGUF_VALUE_I32, values, count, err));
+                     append_numbers(writer, key, PITH__GGUF_VALUE_I32, values, count, err));
+}
+
+pith_status pith__gguf_writer_add_u64s(pith__gguf_writer *writer, const char *key,
+                                       const uint64_t *values, size_t count, pith_error *err)
+{
+    const size_t start = writer->metadata.size;
+    return end_entry(writer, start,
+                     append_numbers(writer, key, PITH__GGUF_VALUE_U64, values, count, err));
 }
 
 pith_status pith__gguf_writer_add_f32s(pith__gguf_writer *writer, const char *key,
@@ -214,7 +221,7 @@ pith_status pith__gguf_writer_add_f32s(pith__gguf_writer *writer, const char *ke
 {
     const size_t start = writer->metadata.size;
     return end_entry(writer, start,
-                     append_words(writer, key, PITH__GGUF_VALUE_F32, values, count, err));
+                     append_numbers(writer, key, PITH__GGUF_VALUE_F32, values, count, err));
 }
 
 pith_status pith__gguf_writer_add_kv(pith__gguf_writer *writer, const pith__gguf_kv *kv,

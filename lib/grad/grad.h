@@ -80,6 +80,9 @@ PITH_NODISCARD pith_status pith__grad_model(const pith__model_config *config,
  */
 void pith__grad_initialise(const pith__model_config *config, pith__weights *weights, uint64_t seed);
 
+/* About normal with this deviation, exactly the same on every machine. Advances *state. */
+void pith__fill_normal(float *values, size_t count, double deviation, uint64_t *state);
+
 /* Copies a loaded model (precision F32) into allocated weights of the same shape. E_ARGUMENT. */
 PITH_NODISCARD pith_status pith__grad_copy(const pith__model *from, pith__weights *weights,
                                            pith_error *err);
@@ -169,6 +172,44 @@ PITH_NODISCARD pith_status pith__lora_load(const pith__gguf *gguf, const pith__m
 PITH_NODISCARD pith_status pith__grad_merge(const pith__lora *lora, pith__weights *base,
                                             pith_error *err);
 
+/* Gradients go to the tensors that lie in `values`. All zero: to none. */
+typedef struct pith__sink {
+    const float *values; /* (count), usually of a pith__weights */
+    float *gradients;    /* (count), added to */
+    size_t count;
+} pith__sink;
+
+/* Where the gradient of `tensor` goes; NULL: it is frozen. */
+float *pith__sink_of(const pith__sink *sink, const float *tensor);
+
+/* ---- connector (connector.c): from hidden states to what is read as embeddings (SelfCP) -------- */
+
+/* z = LayerNorm(W h + b) * gain + shift, or z = W h + b. */
+typedef struct pith__connector {
+    size_t width;        /* d */
+    const float *matrix; /* (d, d) as (outputs, inputs) */
+    const float *bias;   /* (d) */
+    const float *gain;   /* (d), or NULL: no LayerNorm */
+    const float *shift;  /* (d) */
+    float eps;
+} pith__connector;
+
+/* z (n, d) of h (n, d). linear (n, d) receives W h + b, for the way back; may be z without a norm, or
+ * NULL: not wanted. E_MEMORY, E_BACKEND. */
+PITH_NODISCARD pith_status pith__connector_forward(const pith__connector *connector,
+                                                   const pith__tensor_ops *ops,
+                                                   const pith__tensor_ctx *ctx, const float *h,
+                                                   size_t n, float *linear, float *z,
+                                                   pith_error *err);
+
+/* d_h (n, d) is written, from d_z (n, d); gradients of those parts that lie in the sink are added. */
+PITH_NODISCARD pith_status pith__connector_backward(const pith__connector *connector,
+                                                    const pith__tensor_ops *ops,
+                                                    const pith__tensor_ctx *ctx, const float *h,
+                                                    const float *linear, const float *d_z, size_t n,
+                                                    const pith__sink *sink, float *d_h,
+                                                    pith_error *err);
+
 /* ---- masks ------------------------------------------------------------------------------- */
 
 typedef enum pith__mask_rule {
@@ -244,13 +285,6 @@ const float *pith__pass_hidden(const pith__pass *pass);
 /* (rows, kv_heads * head_dim) of one layer: keys after rotation, values. Not with `recompute`. */
 const float *pith__pass_keys(const pith__pass *pass, size_t layer);
 const float *pith__pass_values(const pith__pass *pass, size_t layer);
-
-/* Gradients go to the tensors that lie in `values`. All zero: to none. */
-typedef struct pith__sink {
-    const float *values; /* (count), usually of a pith__weights */
-    float *gradients;    /* (count), added to */
-    size_t count;
-} pith__sink;
 
 typedef struct pith__pass_gradients {
     /* what comes in; NULL is 0 */

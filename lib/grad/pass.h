@@ -39,12 +39,6 @@ struct pith__pass {
 size_t pith__block_matrix_rows(const pith__model_config *config, pith__block_matrix matrix);
 size_t pith__block_matrix_cols(const pith__model_config *config, pith__block_matrix matrix);
 
-/* About normal with this deviation, exactly the same on every machine. */
-void pith__fill_normal(float *values, size_t count, double deviation, uint64_t *state);
-
-/* Where the gradient of `tensor` goes; NULL: it is frozen. */
-float *pith__sink_of(const pith__sink *sink, const float *tensor);
-
 /* Rows [first, end) that each of the rows sees. E_ARGUMENT: a matrix, or a rule that does not fit. */
 PITH_NODISCARD pith_status pith__mask_intervals(const pith__mask *mask, size_t rows,
                                                 uint32_t *first, uint32_t *end, pith_error *err);

@@ -50,29 +50,6 @@ static void blank_articles(pith__buf *text)
     }
 }
 
-/* Pieces between white space; each but the last has at least a byte of it behind. */
-static pith_status split(const pith__buf *text, pith__arena *arena, pith__metric_words *out,
-                         pith_error *err)
-{
-    PITH__TRY(pith__arena_alloc(arena, text->size / 2 + 1, sizeof *out->items, &out->items, err));
-    out->count = 0;
-    size_t start = 0;
-    for (size_t at = 0; at <= text->size;) {
-        const size_t space = pith__space_length(text->data, text->size, at, NULL);
-        if (space == 0 && at < text->size) {
-            at++;
-            continue;
-        }
-        if (at > start) {
-            out->items[out->count++] =
-                (pith__metric_word){.text = text->data + start, .size = at - start};
-        }
-        at += space == 0 ? 1 : space;
-        start = at;
-    }
-    return PITH_OK;
-}
-
 static pith_status normalise(const char *text, size_t size, pith__arena *arena,
                              pith__metric_words *out, pith_error *err)
 {
@@ -82,7 +59,7 @@ static pith_status normalise(const char *text, size_t size, pith__arena *arena,
     PITH__TRY(pith__text_lower(text, size, &buf, err));
     remove_punctuation(&buf);
     blank_articles(&buf);
-    return split(&buf, arena, out, err);
+    return pith__metric_split(buf.data, buf.size, arena, out, err);
 }
 
 static pith_status number(const pith__text_pair *pair, pith__arena *arena, pith__metric_ids *out,

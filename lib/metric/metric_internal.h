@@ -52,6 +52,10 @@ typedef struct pith__metric_ids {
     size_t kinds;
 } pith__metric_ids;
 
+/* Pieces of `text` between white space, `line` 0; they look into it. E_MEMORY. */
+PITH_NODISCARD pith_status pith__metric_split(const char *text, size_t size, pith__arena *arena,
+                                              pith__metric_words *out, pith_error *err);
+
 /* E_MEMORY; E_RANGE: more than 2^32 - 1 words. */
 PITH_NODISCARD pith_status pith__metric_number(const pith__metric_words *candidate,
                                                const pith__metric_words *reference,

@@ -3,8 +3,35 @@
  */
 #include "metric/metric_internal.h"
 
+#include "text/chars.h"
+
 #include <stdlib.h>
 #include <string.h>
+
+/* ---- words --------------------------------------------------------------------------------------- */
+
+/* Each but the last has at least a byte of white space behind. */
+pith_status pith__metric_split(const char *text, size_t size, pith__arena *arena,
+                               pith__metric_words *out, pith_error *err)
+{
+    PITH__TRY(pith__arena_alloc(arena, size / 2 + 1, sizeof *out->items, &out->items, err));
+    out->count = 0;
+    size_t start = 0;
+    for (size_t at = 0; at <= size;) {
+        const size_t space = at < size ? pith__space_length(text, size, at, NULL) : 0;
+        if (space == 0 && at < size) {
+            at++;
+            continue;
+        }
+        if (at > start) {
+            out->items[out->count++] =
+                (pith__metric_word){.text = text + start, .size = at - start};
+        }
+        at += space == 0 ? 1 : space;
+        start = at;
+    }
+    return PITH_OK;
+}
 
 /* ---- numbering --------------------------------------------------------------------------------- */
 

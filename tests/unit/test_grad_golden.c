@@ -6,122 +6,9 @@
  * Of h_other only llama_untied can be run: qwen2, qwen3 and gpt2 are other architectures. g_*
  * (optimiser, schedules, clipping) belong to the tests of lib/train.
  */
-#include "grad_fixture.h"
+#include "gold_fixture.h"
 
-#include "golden_json.h"
-
-/* Float32 against float64. The references' own note allows 1e-4 and 1e-3. */
-#define LOSS_TOLERANCE     5e-6
-#define GRADIENT_TOLERANCE 2e-5
-#define LOGIT_TOLERANCE    5e-5
-
-enum {
-    WIDTH = 64,
-    VOCABULARY = 1024,
-    KV = 32, /* kv_heads * head_dim of llama_gqa */
-    LAYERS = 2,
-    ROWS_MAX = 96
-};
-
-/* ---- reference values ---------------------------------------------------------------------- */
-
-typedef struct gold {
-    json_t *root;
-    const json_t *part; /* of the root, borrowed */
-    pith__file file;
-    pith__gguf arrays;
-} gold;
-
-static void gold_open(gold *g, const char *name)
-{
-    char path[64];
-    pith_error err = {0};
-    memset(g, 0, sizeof *g);
-    g->root = golden_load(test_path("golden", "train/train.json"));
-    g->part = json_object_get(g->root, name);
-    assert_non_null(g->part);
-    (void)snprintf(path, sizeof path, "train/%s.gguf", name);
-    assert_ok(pith__file_open(test_path("golden", path), &g->file, &err), err);
-    assert_ok(
-        pith__gguf_parse(g->file.data, g->file.size, &pith__allocator_default, &g->arrays, &err),
-        err);
-}
-
-static void gold_close(gold *g)
-{
-    pith__gguf_deinit(&g->arrays);
-    pith__file_close(&g->file);
-    json_decref(g->root);
-}
-
-static const float *gold_array(const gold *g, const char *name, size_t count)
-{
-    const pith__gguf_tensor *tensor = pith__gguf_find_tensor(&g->arrays, name);
-    if (tensor == NULL || tensor->type != PITH__GGUF_TYPE_F32 || tensor->elements != count ||
-        (uintptr_t)tensor->data % sizeof(float) != 0) {
-        fail_msg("no array %s of %zu floats", name, count);
-        return NULL;
-    }
-    return (const float *)(const void *)tensor->data;
-}
-
-static double gold_number(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_number(value)) {
-        fail_msg("no number \"%s\"", key);
-    }
-    return json_number_value(value);
-}
-
-static size_t gold_size(const json_t *object, const char *key)
-{
-    const int64_t value = golden_integer(object, key);
-    assert_true(value >= 0);
-    return (size_t)value;
-}
-
-/* Appends the ids of a list; returns the new count. */
-static size_t gold_ids(const json_t *object, const char *key, uint32_t *ids, size_t count)
-{
-    const json_t *list = json_object_get(object, key);
-    assert_true(json_array_size(list) > 0);
-    assert_true(count + json_array_size(list) <= ROWS_MAX);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        ids[count++] = (uint32_t)json_integer_value(json_array_get(list, i));
-    }
-    return count;
-}
-
-/* ---- comparing -------------------------------------------------------------------------------- */
-
-typedef struct worst {
-    double loss;     /* absolute, nats */
-    double gradient; /* relative, in the Euclidean norm */
-    double logit;    /* absolute */
-    size_t arrays;   /* compared */
-} worst;
-
-static void worst_loss(worst *w, double got, double expected)
-{
-    keep_worst(&w->loss, fabs(got - expected));
-}
-
-static void worst_gradient(worst *w, const float *got, const float *expected, size_t count)
-{
-    keep_worst(&w->gradient, relative_error(got, expected, count));
-    w->arrays++;
-}
-
-static void worst_report(const char *name, const worst *w)
-{
-    print_message("%-14s worst: loss %.1e, gradient %.1e (%zu arrays), logits and states %.1e\n",
-                  name, w->loss, w->gradient, w->arrays, w->logit);
-    assert_true(w->loss < LOSS_TOLERANCE);
-    assert_true(w->gradient < GRADIENT_TOLERANCE);
-    assert_true(w->logit < LOGIT_TOLERANCE);
-    assert_true(w->arrays > 0);
-}
+/* ---- comparing ----------------------------------------------------------------------------- */
 
 /* Norm, sum and some values of one gradient. */
 static void compare_summary(worst *w, const json_t *summary, const float *got, size_t count)
@@ -186,46 +73,6 @@ static void compare_logits(worst *w, const trainable *t, const float *hidden, co
     assert_int_equal(t->model.head.rows, VOCABULARY);
     assert_ok(t->model.ops->linear(&t->ctx, &t->model.head, &row, logits, &err), err);
     keep_worst(&w->logit, largest_difference(logits, expected, VOCABULARY));
-}
-
-/* ---- models ----------------------------------------------------------------------------------- */
-
-/* Base and reference together. */
-typedef struct bench {
-    fixture file;
-    trainable base;
-    gold gold;
-} bench;
-
-static void base_open(fixture *file, trainable *base, const char *name, bool tied)
-{
-    fixture_open(file, name, PITH_PRECISION_F32, 2);
-    assert_int_equal(file->model.config.width, WIDTH);
-    assert_int_equal(file->model.config.vocabulary, VOCABULARY);
-    assert_int_equal(file->model.config.layers, LAYERS);
-    trainable_copy(base, &file->model, tied, 2);
-}
-
-static void bench_open(bench *b, const char *part)
-{
-    base_open(&b->file, &b->base, "llama_gqa", true);
-    assert_int_equal(kv_width(&b->base.model.config), KV);
-    gold_open(&b->gold, part);
-}
-
-static void bench_close(bench *b)
-{
-    gold_close(&b->gold);
-    trainable_close(&b->base);
-    fixture_close(&b->file);
-}
-
-/* No gradient of the frozen base: nothing was written where it would go. */
-static void assert_frozen(const trainable *base)
-{
-    for (size_t i = 0; i < base->weights.count; i++) {
-        assert_true(base->gradients[i] == 0.0f);
-    }
 }
 
 /* ---- a: cross-entropy ---------------------------------------------------------------------------- */
@@ -971,7 +818,6 @@ typedef struct connector {
     float h[ROWS_MAX * WIDTH];      /* (n, d) hidden states at the slots */
     float linear[ROWS_MAX * WIDTH]; /* (n, d) W h + b */
     float d_z[ROWS_MAX * WIDTH];
-    float d_linear[ROWS_MAX * WIDTH];
     float d_h[ROWS_MAX * WIDTH];
 } connector;
 
@@ -1005,26 +851,28 @@ static void connector_open(connector *c)
     c->target = gold_ids(g->part, "target", c->decoder_ids, target) - target;
 }
 
-/* z = LayerNorm(W h + b), into the decoder's rows. */
-static void connector_forward(connector *c, float eps)
+static pith__connector connector_of(const gold *g)
 {
-    const gold *g = &c->bench.gold;
+    return (pith__connector){.width = WIDTH,
+                             .matrix = gold_array(g, "W", WIDTH * WIDTH),
+                             .bias = gold_array(g, "b", WIDTH),
+                             .gain = gold_array(g, "gamma", WIDTH),
+                             .shift = gold_array(g, "beta", WIDTH),
+                             .eps = (float)gold_number(g->part, "layer_norm_eps")};
+}
+
+/* z = LayerNorm(W h + b), into the decoder's rows. */
+static void connector_forward(connector *c)
+{
     const trainable *base = &c->bench.base;
-    const float *bias = gold_array(g, "b", WIDTH);
+    const pith__connector of = connector_of(&c->bench.gold);
     pith_error err = {0};
-    for (size_t i = 0; i < c->n; i++) {
-        memcpy(c->linear + i * WIDTH, bias, WIDTH * sizeof(float));
-    }
-    const pith__product shape = {
-        .m = c->n, .n = WIDTH, .k = WIDTH, .transpose_b = true, .alpha = 1.0f, .beta = 1.0f};
-    assert_ok(base->model.ops->product(&base->ctx, &shape, c->h, gold_array(g, "W", WIDTH * WIDTH),
-                                       c->linear, &err),
+    assert_ok(pith__connector_forward(&of, base->model.ops, &base->ctx, c->h, c->n, c->linear,
+                                      c->decoder_rows + WIDTH, &err),
               err);
-    base->model.ops->layer_norm(&base->ctx, c->linear, gold_array(g, "gamma", WIDTH),
-                                gold_array(g, "beta", WIDTH), c->n, WIDTH, eps,
-                                c->decoder_rows + WIDTH);
-    keep_worst(&c->worst.logit, largest_difference(c->decoder_rows + WIDTH,
-                                                   gold_array(g, "z", c->n * WIDTH), c->n * WIDTH));
+    keep_worst(&c->worst.logit,
+               largest_difference(c->decoder_rows + WIDTH,
+                                  gold_array(&c->bench.gold, "z", c->n * WIDTH), c->n * WIDTH));
 }
 
 static void connector_decode(connector *c)
@@ -1046,34 +894,30 @@ static void connector_decode(connector *c)
     memcpy(c->d_z, d_rows + WIDTH, c->n * WIDTH * sizeof(float));
 }
 
-/* From d_z to d_h, comparing what the connector's own weights get. */
-static void connector_back(connector *c, float eps)
+/* From d_z to d_h, comparing what one part of the connector gets: nothing else is in the sink. */
+static void connector_back(connector *c, const float *part, size_t count, const char *name)
 {
     const gold *g = &c->bench.gold;
     const trainable *base = &c->bench.base;
-    const pith__tensor_ops *ops = base->model.ops;
-    float d_gamma[WIDTH] = {0};
-    float d_beta[WIDTH] = {0};
-    float d_bias[WIDTH] = {0};
-    float d_matrix[WIDTH * WIDTH];
+    const pith__connector of = connector_of(g);
+    float *gradient = calloc(count, sizeof *gradient);
+    assert_non_null(gradient);
+    const pith__sink sink = {part, gradient, count};
     pith_error err = {0};
-    assert_ok(ops->layer_norm_back(&base->ctx, c->linear, gold_array(g, "gamma", WIDTH), c->d_z,
-                                   c->n, WIDTH, eps, c->d_linear, d_gamma, d_beta, &err),
+    assert_ok(pith__connector_backward(&of, base->model.ops, &base->ctx, c->h, c->linear, c->d_z,
+                                       c->n, &sink, c->d_h, &err),
               err);
-    const pith__product outer = {
-        .m = WIDTH, .n = WIDTH, .k = c->n, .transpose_a = true, .alpha = 1.0f};
-    assert_ok(ops->product(&base->ctx, &outer, c->d_linear, c->h, d_matrix, &err), err);
-    const pith__product through = {.m = c->n, .n = WIDTH, .k = WIDTH, .alpha = 1.0f};
-    assert_ok(ops->product(&base->ctx, &through, c->d_linear, gold_array(g, "W", WIDTH * WIDTH),
-                           c->d_h, &err),
-              err);
-    for (size_t i = 0; i < c->n * WIDTH; i++) {
-        d_bias[i % WIDTH] += c->d_linear[i];
-    }
-    worst_gradient(&c->worst, d_gamma, gold_array(g, "grad.gamma", WIDTH), WIDTH);
-    worst_gradient(&c->worst, d_beta, gold_array(g, "grad.beta", WIDTH), WIDTH);
-    worst_gradient(&c->worst, d_bias, gold_array(g, "grad.b", WIDTH), WIDTH);
-    worst_gradient(&c->worst, d_matrix, gold_array(g, "grad.W", WIDTH * WIDTH), WIDTH * WIDTH);
+    worst_gradient(&c->worst, gradient, gold_array(g, name, count), count);
+    free(gradient);
+}
+
+static void connector_parts_back(connector *c)
+{
+    const pith__connector of = connector_of(&c->bench.gold);
+    connector_back(c, of.gain, WIDTH, "grad.gamma");
+    connector_back(c, of.shift, WIDTH, "grad.beta");
+    connector_back(c, of.bias, WIDTH, "grad.b");
+    connector_back(c, of.matrix, (size_t)WIDTH * WIDTH, "grad.W");
 }
 
 static void f_connector(void **state)
@@ -1084,7 +928,6 @@ static void f_connector(void **state)
     connector_open(c);
     const gold *g = &c->bench.gold;
     const trainable *base = &c->bench.base;
-    const float eps = (float)gold_number(g->part, "layer_norm_eps");
     const size_t rows = first_slot(c) + c->n;
     pith__pass *encoder = pass_run(
         &base->model, &base->ctx,
@@ -1093,9 +936,9 @@ static void f_connector(void **state)
     keep_worst(
         &c->worst.logit,
         largest_difference(c->h, gold_array(g, "encoder_hidden", c->n * WIDTH), c->n * WIDTH));
-    connector_forward(c, eps);
+    connector_forward(c);
     connector_decode(c);
-    connector_back(c, eps);
+    connector_parts_back(c);
     float d_hidden[ROWS_MAX * WIDTH] = {0};
     float d_rows[ROWS_MAX * WIDTH];
     memcpy(d_hidden + first_slot(c) * WIDTH, c->d_h, c->n * WIDTH * sizeof(float));

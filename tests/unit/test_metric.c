@@ -1,5 +1,5 @@
 /*
- * test_metric.c: ROUGE, F1 and exact match against reference values, and where they are undefined.
+ * test_metric.c: ROUGE, BLEU, F1 and exact match against reference values, and where they are undefined.
  */
 #include "golden_json.h"
 
@@ -196,6 +196,79 @@ static void nothing_scores_nothing(void **state)
     }
 }
 
+/* ---- BLEU ------------------------------------------------------------------------- */
+
+static double bleu_of(const char *candidate, const char *reference, bool smooth)
+{
+    const pith__text_pair pair = pair_of(candidate, reference);
+    double bleu = -1.0;
+    assert_ok(pith__bleu(&pair, smooth, &pith__allocator_default, &bleu, &err), err);
+    return bleu;
+}
+
+static void bleu_of_reference_pairs(void **state)
+{
+    (void)state;
+    json_t *root = load();
+    const json_t *pairs = json_object_get(root, "pairs");
+    size_t compared = 0;
+    for (size_t i = 0; i < json_array_size(pairs); i++) {
+        const json_t *item = json_array_get(pairs, i);
+        const json_t *expected = json_object_get(item, "bleu");
+        if (expected == NULL) { /* it was of several references */
+            continue;
+        }
+        compared++;
+        for (size_t smooth = 0; smooth < 2; smooth++) {
+            const double value = json_number_value(json_array_get(expected, smooth));
+            const double bleu =
+                bleu_of(json_string_value(json_object_get(item, "candidate")),
+                        json_string_value(json_object_get(item, "reference")), smooth == 1);
+            if (!(fabs(bleu - value) < TOLERANCE)) {
+                fail_msg("pair %zu: %.9f, not %.9f", i, bleu, value);
+            }
+        }
+    }
+    assert_int_equal(compared, 23);
+    json_decref(root);
+}
+
+/* Worked by hand. */
+static void bleu_counts_sequences(void **state)
+{
+    (void)state;
+    check_f(bleu_of("a b c d", "a b c d", false), 1.0);
+    check_f(bleu_of(" a\tb\nc\xc2\xa0"
+                    "d ",
+                    "a b c d", false),
+            1.0);                                       /* any white space */
+    check_f(bleu_of("A b c d", "a b c d", false), 0.0); /* case counts: no four are common */
+    /* 3 of 4, 2 of 3, 1 of 2, none of 1 */
+    check_f(bleu_of("A b c d", "a b c d", true), pow(0.75 * 2.0 / 3.0 * 0.5 * 0.1, 0.25));
+    /* a word is found as often as the reference has it: 2 of 5, ... */
+    check_f(bleu_of("a a a a a", "a a b", true),
+            pow(2.0 / 5.0 * 1.0 / 4.0 * 0.1 / 3.0 * 0.1 / 2.0, 0.25));
+    /* all of it, but of 4 words for 6: a penalty of exp(1 - 6/4) */
+    check_f(bleu_of("a b c d", "a b c d e f", false), exp(-0.5));
+    /* three words have no sequence of four: as if one had not been found */
+    check_f(bleu_of("a b c", "a b c", true), pow(0.1, 0.25));
+    check_f(bleu_of("a b c", "a b c", false), 0.0);
+}
+
+static void bleu_of_nothing_is_nothing(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {{"", ""}, {"", "a"}, {"a", ""}, {"a b", "c d"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        check_f(bleu_of(pairs[i][0], pairs[i][1], true), 0.0);
+        check_f(bleu_of(pairs[i][0], pairs[i][1], false), 0.0);
+    }
+    const pith__text_pair none = {NULL, 0, NULL, 0};
+    double bleu = 1.0;
+    assert_ok(pith__bleu(&none, true, &pith__allocator_default, &bleu, &err), err);
+    check_f(bleu, 0.0);
+}
+
 /* ---- stems ----------------------------------------------------------------------- */
 
 static void check_stem(const pith__stemmer *stemmer, const char *word, const char *expected)
@@ -367,6 +440,9 @@ static void any_bytes_have_a_score(void **state)
         assert_true(rouge.f >= 0.0 && rouge.f <= 1.0);
         assert_ok(pith__rouge_lsum(&pair, true, &pith__allocator_default, &rouge, &err), err);
         assert_true(rouge.f >= 0.0 && rouge.f <= 1.0);
+        double bleu = -1.0;
+        assert_ok(pith__bleu(&pair, round % 3 == 0, &pith__allocator_default, &bleu, &err), err);
+        assert_true(bleu >= 0.0 && bleu <= 1.0);
         assert_ok(pith__answer_f1(&pair, &pith__allocator_default, &f1, &err), err);
         assert_ok(pith__answer_exact(&pair, &pith__allocator_default, &exact, &err), err);
         assert_true(f1 >= 0.0 && f1 <= 1.0 && (!exact || f1 > 0.99));
@@ -381,6 +457,7 @@ static pith_status sweep_body(const pith_allocator *mem, void *user)
     (void)user;
     PITH__TRY(pith__rouge_n(&pair, 2, true, mem, &rouge, &err));
     PITH__TRY(pith__rouge_lsum(&pair, true, mem, &rouge, &err));
+    PITH__TRY(pith__bleu(&pair, true, mem, &rouge.f, &err));
     PITH__TRY(pith__answer_f1(&pair, mem, &rouge.f, &err));
     return pith__answer_exact(&pair, mem, &exact, &err);
 }
@@ -401,6 +478,9 @@ int main(void)
         cmocka_unit_test(random_subsequences),
         cmocka_unit_test(letters_are_folded),
         cmocka_unit_test(nothing_scores_nothing),
+        cmocka_unit_test(bleu_of_reference_pairs),
+        cmocka_unit_test(bleu_counts_sequences),
+        cmocka_unit_test(bleu_of_nothing_is_nothing),
         cmocka_unit_test(stems_of_reference_words),
         cmocka_unit_test(stems_of_the_later_release),
         cmocka_unit_test(any_word_has_a_stem),
