@@ -2,32 +2,12 @@
  * fuzz_capsule_read.c: any bytes as a capsule, as they are and with the right checksum. What parses
  * must be whole, and nothing may take more memory than a small multiple of the file.
  */
-#include "fuzz.h"
+#include "limited.h"
 
 #include "soft/soft.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* ---- memory ------------------------------------------------------------------------------------ */
-
-typedef struct limited {
-    size_t live;
-    size_t limit;
-} limited;
-
-static void *limited_realloc(void *user, void *ptr, size_t old_size, size_t new_size)
-{
-    limited *memory = user;
-    memory->live += new_size - old_size;
-    FUZZ_CHECK(memory->live <= memory->limit);
-    if (new_size == 0) {
-        free(ptr);
-        return NULL;
-    }
-    return realloc(ptr, new_size);
-}
 
 /* ---- what parses --------------------------------------------------------------------------------- */
 

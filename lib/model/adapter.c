@@ -13,6 +13,9 @@
 /* "blk.N.attn_q.weight.lora_a" and the like are far below it. */
 #define NAME_SIZE 128
 
+/* What else a compressor is made of. */
+#define COMPRESSOR_PREFIX "compressor."
+
 /* ---- keys ----------------------------------------------------------------------------------- */
 
 static pith_status expect_string(const pith__gguf *gguf, const char *key, const char *expected,
@@ -28,10 +31,23 @@ static pith_status expect_string(const pith__gguf *gguf, const char *key, const 
     return PITH_OK;
 }
 
-static pith_status read_keys(pith__adapter *adapter, pith_error *err)
+/* `type` is "adapter" or "compressor". */
+static pith_status check_type(const pith__gguf *gguf, const char *type, pith_error *err)
+{
+    pith__gguf_string found = {NULL, 0};
+    PITH__TRY(pith__gguf_get_string_or(gguf, "general.type", "", &found, err));
+    if (pith__gguf_string_equal(found, "compressor") && strcmp(type, "adapter") == 0) {
+        return pith__fail(err, PITH_E_UNSUPPORTED,
+                          "this is a compressor, which works beside the untouched model, and no "
+                          "adapter");
+    }
+    return expect_string(gguf, "general.type", type, PITH_E_UNSUPPORTED, err);
+}
+
+static pith_status read_keys(pith__adapter *adapter, const char *type, pith_error *err)
 {
     const pith__gguf *gguf = adapter->gguf;
-    PITH__TRY(expect_string(gguf, "general.type", "adapter", PITH_E_UNSUPPORTED, err));
+    PITH__TRY(check_type(gguf, type, err));
     PITH__TRY(expect_string(gguf, "adapter.type", "lora", PITH_E_UNSUPPORTED, err));
     PITH__TRY(expect_string(gguf, "general.architecture", "llama", PITH_E_MISMATCH, err));
     if (pith__gguf_find(gguf, "adapter.alora.invocation_tokens") != NULL) {
@@ -113,28 +129,55 @@ static pith_status check_tensor(const pith__gguf *gguf, const pith__gguf_tensor 
     return PITH_OK;
 }
 
-static pith_status open_adapter(pith__adapter *adapter, const pith_allocator *mem, pith_error *err)
+static bool is_of_compressor(pith__gguf_string name)
+{
+    const size_t size = sizeof COMPRESSOR_PREFIX - 1;
+    return name.size >= size && memcmp(name.data, COMPRESSOR_PREFIX, size) == 0;
+}
+
+/* Takes the factors; what a compressor has besides them counts as used. */
+static pith_status take_tensors(pith__adapter *adapter, bool of_compressor, pith_error *err)
 {
     const pith__gguf *gguf = adapter->gguf;
-    PITH__TRY(read_keys(adapter, err));
-    if (gguf->n_tensors == 0) {
-        return pith__fail(err, PITH_E_CORRUPT, "the adapter has no tensors");
-    }
+    size_t factors = 0;
     for (size_t i = 0; i < gguf->n_tensors; i++) {
-        PITH__TRY(check_tensor(gguf, &gguf->tensors[i], err));
+        if (of_compressor && is_of_compressor(gguf->tensors[i].name)) {
+            adapter->used[i] = true;
+        } else {
+            PITH__TRY(check_tensor(gguf, &gguf->tensors[i], err));
+            factors++;
+        }
     }
-    return pith__alloc_zero(mem, gguf->n_tensors, sizeof *adapter->used, &adapter->used, err);
+    return factors > 0 ? PITH_OK : pith__fail(err, PITH_E_CORRUPT, "the adapter has no tensors");
+}
+
+static pith_status open_as(const pith__gguf *gguf, const char *type, const pith_allocator *mem,
+                           pith__adapter *out, pith_error *err)
+{
+    *out = (pith__adapter){.mem = *mem, .gguf = gguf};
+    pith_status status = read_keys(out, type, err);
+    if (status == PITH_OK) {
+        status = pith__alloc_zero(mem, gguf->n_tensors, sizeof *out->used, &out->used, err);
+    }
+    if (status == PITH_OK) {
+        status = take_tensors(out, strcmp(type, "compressor") == 0, err);
+    }
+    if (status != PITH_OK) {
+        pith__adapter_close(out);
+    }
+    return status;
 }
 
 pith_status pith__adapter_open(const pith__gguf *gguf, const pith_allocator *mem,
                                pith__adapter *out, pith_error *err)
 {
-    *out = (pith__adapter){.mem = *mem, .gguf = gguf};
-    const pith_status status = open_adapter(out, mem, err);
-    if (status != PITH_OK) {
-        *out = (pith__adapter){0};
-    }
-    return status;
+    return open_as(gguf, "adapter", mem, out, err);
+}
+
+pith_status pith__adapter_open_compressor(const pith__gguf *gguf, const pith_allocator *mem,
+                                          pith__adapter *out, pith_error *err)
+{
+    return open_as(gguf, "compressor", mem, out, err);
 }
 
 void pith__adapter_close(pith__adapter *adapter)

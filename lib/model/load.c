@@ -44,6 +44,33 @@ static pith_status get_size_or(const loader *l, const char *key, uint32_t max, u
     return check_range(l, key, *out, max);
 }
 
+/* Files that are taken for models are mostly other ones of ours; old models do not say what they are. */
+static pith_status check_type(const loader *l)
+{
+    static const struct {
+        const char *type, *message;
+    } others[] = {
+        {"compressor", "a compressor, no model: it works beside the one it was made for "
+                       "(--compressor)"},
+        {"adapter", "a LoRA adapter, no model: it is added to one when that is opened (--lora)"},
+        {"capsule", "a capsule, no model: it stands in the place of a text (--capsule)"},
+        {"capsules", "a bank of capsules, no model"}};
+    pith__gguf_string type = {NULL, 0};
+    PITH__TRY(pith__gguf_get_string_or(l->gguf, "general.type", "model", &type, l->err));
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (pith__gguf_string_equal(type, others[i].type)) {
+            return pith__fail(l->err, PITH_E_UNSUPPORTED, "%s", others[i].message);
+        }
+    }
+    if (!pith__gguf_string_equal(type, "model")) {
+        char printable[48];
+        return pith__fail(l->err, PITH_E_UNSUPPORTED,
+                          "general.type is \"%s\", that of a model is \"model\"",
+                          pith__gguf_printable(type, printable, sizeof printable));
+    }
+    return PITH_OK;
+}
+
 static pith_status check_architecture(const loader *l)
 {
     pith__gguf_string name = {NULL, 0};
@@ -84,6 +111,7 @@ static pith_status read_rope(const loader *l, pith__model_config *c)
 static pith_status read_config(const loader *l)
 {
     pith__model_config *c = &l->model->config;
+    PITH__TRY(check_type(l));
     PITH__TRY(check_architecture(l));
     PITH__TRY(get_size(l, "llama.block_count", LAYERS_MAX, &c->layers));
     PITH__TRY(get_size(l, "llama.embedding_length", WIDTH_MAX, &c->width));

@@ -55,6 +55,14 @@ typedef struct pith__adapter {
 PITH_NODISCARD pith_status pith__adapter_open(const pith__gguf *gguf, const pith_allocator *mem,
                                               pith__adapter *out, pith_error *err);
 
+/*
+ * The same for the LoRA factors of a compressor (general.type "compressor", docs/compressor.md),
+ * whose other tensors, "compressor.*", are left alone. As an adapter a compressor is E_UNSUPPORTED.
+ */
+PITH_NODISCARD pith_status pith__adapter_open_compressor(const pith__gguf *gguf,
+                                                         const pith_allocator *mem,
+                                                         pith__adapter *out, pith_error *err);
+
 /* Accepts an all-zero adapter. */
 void pith__adapter_close(pith__adapter *adapter);
 

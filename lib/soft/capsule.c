@@ -200,16 +200,36 @@ static bool is_plain(const pith__capsule *capsule)
     return plain && capsule->advance == capsule->slots;
 }
 
+/* "release": the text's slots lie where they do, and what follows counts the slots alone. */
+static pith_status check_release(const pith__capsule *capsule, uint32_t last, pith_status broken,
+                                 pith_error *err)
+{
+    if (capsule->kind != PITH__CAPSULE_KV) {
+        return pith__fail(err, PITH_E_UNSUPPORTED,
+                          "a capsule of embeddings with positions of mode 'release'");
+    }
+    if (capsule->advance != capsule->slots || last > PLACES_MAX) {
+        return pith__fail(err, broken,
+                          "a released capsule of %" PRIu32 " slots, the last at position %" PRIu32
+                          ", what follows at %" PRIu32,
+                          capsule->slots, last, capsule->advance);
+    }
+    return PITH_OK;
+}
+
 static pith_status check_places(const pith__capsule *capsule, pith_status broken, pith_error *err)
 {
     const bool compact = strcmp(capsule->position_mode, "compact") == 0;
-    if (!compact && strcmp(capsule->position_mode, "continue") != 0) {
-        return pith__fail(err, PITH_E_UNSUPPORTED, "a capsule with positions of mode '%s'",
-                          capsule->position_mode);
-    }
     uint32_t last = 0;
     for (uint32_t i = 0; i < capsule->slots; i++) {
         last = capsule->positions[i] > last ? capsule->positions[i] : last;
+    }
+    if (strcmp(capsule->position_mode, "release") == 0) {
+        return check_release(capsule, last, broken, err);
+    }
+    if (!compact && strcmp(capsule->position_mode, "continue") != 0) {
+        return pith__fail(err, PITH_E_UNSUPPORTED, "a capsule with positions of mode '%s'",
+                          capsule->position_mode);
     }
     if (capsule->advance > PLACES_MAX || last >= capsule->advance) {
         return pith__fail(err, broken, "a slot at position %" PRIu32 ", what follows at %" PRIu32,
@@ -229,14 +249,15 @@ static pith_status check_places(const pith__capsule *capsule, pith_status broken
 }
 
 /* Not parsed: it is a text for people and tools, and nothing here depends on it. */
-static pith_status check_record(const pith__capsule *capsule, pith_status broken, pith_error *err)
+pith_status pith__capsule_check_record(const char *json, size_t size, pith_status broken,
+                                       pith_error *err)
 {
-    bool good = capsule->record_size >= 2 && capsule->record[0] == '{';
-    for (size_t i = 0; i < capsule->record_size; i++) {
-        const unsigned char c = (unsigned char)capsule->record[i];
-        good = good && (c >= ' ' || c == '\n' || c == '\r' || c == '\t') && c != 0x7f;
+    bool good = size >= 2 && json[0] == '{';
+    for (size_t i = 0; good && i < size; i++) {
+        const unsigned char c = (unsigned char)json[i];
+        good = (c >= ' ' || c == '\n' || c == '\r' || c == '\t') && c != 0x7f;
     }
-    return good ? PITH_OK : pith__fail(err, broken, "the capsule's record is no JSON object");
+    return good ? PITH_OK : pith__fail(err, broken, "the record is no JSON object");
 }
 
 pith_status pith__capsule_validate(const pith__capsule *capsule, pith_status broken,
@@ -251,7 +272,7 @@ pith_status pith__capsule_validate(const pith__capsule *capsule, pith_status bro
     PITH__TRY(check_hashes(capsule, broken, err));
     PITH__TRY(check_source(capsule, broken, err));
     PITH__TRY(check_places(capsule, broken, err));
-    return check_record(capsule, broken, err);
+    return pith__capsule_check_record(capsule->record, capsule->record_size, broken, err);
 }
 
 /* ---- models ------------------------------------------------------------------------------------ */

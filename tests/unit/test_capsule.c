@@ -1,6 +1,6 @@
 /*
  * test_capsule.c: capsules in files: what is saved comes back, what is damaged is noticed, and every
- * key and tensor is checked.
+ * key and tensor is checked; and several as one.
  *
  *     test_capsule write FOLDER
  *
@@ -308,8 +308,8 @@ static void nonsense_is_not_saved(void **state)
     assert_not_saved(kv, PITH__CAPSULE_F32, PITH_E_ARGUMENT, "compact");
     kv->advance = 8; /* right after the last slot */
     check_round_trip(kv, PITH__CAPSULE_F32);
-    memcpy(kv->position_mode, "release", sizeof "release");
-    assert_not_saved(kv, PITH__CAPSULE_F32, PITH_E_UNSUPPORTED, "release");
+    memcpy(kv->position_mode, "scatter", sizeof "scatter");
+    assert_not_saved(kv, PITH__CAPSULE_F32, PITH_E_UNSUPPORTED, "scatter");
     memcpy(kv->position_mode, "continue", sizeof "continue");
     kv->binding.model[0] = 'A'; /* not lower case */
     assert_not_saved(kv, PITH__CAPSULE_F32, PITH_E_ARGUMENT, "model");
@@ -349,6 +349,242 @@ static void embeddings_have_no_other_places(void **state)
     c->advance = 100;
     assert_not_saved(c, PITH__CAPSULE_F32, PITH_E_UNSUPPORTED, "embeddings");
     pith__capsule_free(c);
+}
+
+/* The slots stand where they do, and what follows as many places on as there are slots. */
+static void released_slots_stand_anywhere(void **state)
+{
+    (void)state;
+    pith__capsule *kv = sample(PITH__CAPSULE_KV); /* positions 5 and 7 */
+    memcpy(kv->position_mode, "release", sizeof "release");
+    assert_not_saved(kv, PITH__CAPSULE_F32, PITH_E_ARGUMENT, "2 slots");
+    kv->advance = 2;
+    check_round_trip(kv, PITH__CAPSULE_F32);
+    kv->positions[0] = INT32_MAX;
+    check_round_trip(kv, PITH__CAPSULE_F16);
+    kv->positions[0]++;
+    assert_not_saved(kv, PITH__CAPSULE_F32, PITH_E_ARGUMENT, "position 2147483648");
+    kv->positions[0] = 0;
+    bytes file = bytes_of(kv, PITH__CAPSULE_INT8);
+    bytes_patch_u32(&file, "pith.capsule.advance", 3);
+    assert_refused(&file, PITH_E_CORRUPT, "follows at 3");
+    bytes_patch_u32(&file, "pith.capsule.advance", 2);
+    pith__capsule_free(parse(&file));
+    bytes_free(&file);
+    pith__capsule_free(kv);
+    pith__capsule *embeddings = sample(PITH__CAPSULE_EMBEDDINGS);
+    memcpy(embeddings->position_mode, "release", sizeof "release");
+    assert_not_saved(embeddings, PITH__CAPSULE_F32, PITH_E_UNSUPPORTED, "release");
+    pith__capsule_free(embeddings);
+}
+
+/* ---- one of several ------------------------------------------------------------------------------ */
+
+static pith__capsule *join(const pith__capsule *const *capsules, size_t count)
+{
+    pith__capsule *joined = NULL;
+    pith_error err = {0};
+    assert_ok(pith__capsule_join(capsules, count, memory, &joined, &err), err);
+    assert_non_null(joined);
+    return joined;
+}
+
+static void assert_positions(const pith__capsule *c, const uint32_t *positions, uint32_t slots,
+                             uint32_t advance)
+{
+    assert_int_equal(c->slots, slots);
+    assert_memory_equal(c->positions, positions, slots * sizeof *positions);
+    assert_int_equal(c->advance, advance);
+}
+
+/* Row `to` of every part of `joined` is row `from` of that of `capsule`. */
+static void assert_row(const pith__capsule *joined, uint32_t to, const pith__capsule *capsule,
+                       uint32_t from)
+{
+    const size_t width = capsule->width;
+    if (capsule->kind == PITH__CAPSULE_EMBEDDINGS) {
+        assert_memory_equal(joined->embeddings + to * width, capsule->embeddings + from * width,
+                            width * sizeof(float));
+        return;
+    }
+    for (size_t layer = 0; layer < capsule->layers; layer++) {
+        const size_t there = (layer * joined->slots + to) * width;
+        const size_t here = (layer * capsule->slots + from) * width;
+        assert_memory_equal(joined->keys + there, capsule->keys + here, width * sizeof(float));
+        assert_memory_equal(joined->values + there, capsule->values + here, width * sizeof(float));
+    }
+}
+
+static void places_and_numbers_add_up(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < N_KINDS; k++) {
+        pith__capsule *one = sample(KINDS[k]);
+        pith__capsule *other = sample(KINDS[k]);
+        float *numbers = k == 0 ? other->embeddings : other->values;
+        numbers[1] += 1.0f; /* not the same */
+        other->source_bytes = 3;
+        other->source_tokens = 2;
+        const pith__capsule *const three[] = {one, other, one};
+        pith__capsule *joined = join(three, 3);
+        static const uint32_t counted[] = {0, 1, 2, 3, 4, 5};
+        static const uint32_t far[] = {5, 7, 14, 16, 23, 25}; /* each takes 9 */
+        assert_positions(joined, k == 0 ? counted : far, 6, k == 0 ? 6 : 27);
+        for (uint32_t i = 0; i < 6; i++) {
+            assert_row(joined, i, three[i / 2], i % 2);
+        }
+        assert_true(joined->source_bytes == UINT64_C(10000000003));
+        assert_true(joined->source_tokens == UINT64_C(12000000002));
+        assert_string_equal(joined->source_sha256, "");
+        assert_string_equal(joined->record, "{}");
+        assert_string_equal(joined->method, one->method);
+        assert_string_equal(joined->position_mode, one->position_mode);
+        assert_string_equal(joined->binding.adapter, one->binding.adapter);
+        assert_int_equal(joined->bos, one->bos);
+        check_round_trip(joined, PITH__CAPSULE_F32);
+        pith__capsule_free(joined);
+        pith__capsule_free(other);
+        pith__capsule_free(one);
+    }
+}
+
+/* Slots of a released capsule lie beyond what it takes, also when another follows. */
+static void released_places_add_up(void **state)
+{
+    (void)state;
+    pith__capsule *c = sample(PITH__CAPSULE_KV);
+    memcpy(c->position_mode, "release", sizeof "release");
+    c->advance = 2;
+    static const uint32_t expected[] = {5, 7, 7, 9};
+    pith__capsule *joined = join((const pith__capsule *const[]){c, c}, 2);
+    assert_positions(joined, expected, 4, 4);
+    check_round_trip(joined, PITH__CAPSULE_F32);
+    pith__capsule_free(joined);
+    c->positions[1] = INT32_MAX;
+    pith_error err = {0};
+    assert_status(
+        pith__capsule_join((const pith__capsule *const[]){c, c}, 2, memory, &joined, &err),
+        PITH_E_ARGUMENT);
+    assert_null(joined);
+    pith__capsule_free(c);
+}
+
+static void assert_not_joined(const pith__capsule *a, const pith__capsule *b, const char *part)
+{
+    const pith__capsule *const pair[] = {a, b};
+    pith__capsule *joined = &something;
+    pith_error err = {0};
+    assert_status(pith__capsule_join(pair, 2, memory, &joined, &err), PITH_E_MISMATCH);
+    if (strstr(err.message, part) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", err.message, part);
+    }
+    assert_null(joined);
+}
+
+static void only_what_is_alike_is_joined(void **state)
+{
+    (void)state;
+    pith__capsule *one = sample(PITH__CAPSULE_KV);
+    pith__capsule *other = sample(PITH__CAPSULE_EMBEDDINGS);
+    assert_not_joined(one, other, "kind: kv and embeddings");
+    pith__capsule_free(other);
+    other = sample(PITH__CAPSULE_KV);
+    memcpy(other->method, "500x", sizeof "500x");
+    assert_not_joined(one, other, "method: gist and 500x");
+    memcpy(other->method, one->method, sizeof other->method);
+    memcpy(other->position_mode, "compact", sizeof "compact");
+    other->advance = 8;
+    assert_not_joined(one, other, "position mode: continue and compact");
+    memcpy(other->position_mode, one->position_mode, sizeof other->position_mode);
+    other->bos = false;
+    assert_not_joined(one, other, "BOS");
+    other->bos = true;
+    struct {
+        char *hash;
+        const char *name;
+    } hashes[] = {{other->binding.model, "model"},
+                  {other->binding.tokenizer, "tokenizer"},
+                  {other->binding.adapter, "adapter"}};
+    for (size_t i = 0; i < 3; i++) {
+        char before[PITH__SHA256_SIZE];
+        memcpy(before, hashes[i].hash, sizeof before);
+        pith__sha256_of("another", 7, hashes[i].hash);
+        assert_not_joined(one, other, hashes[i].name);
+        assert_not_joined(one, other, hashes[i].hash);
+        memcpy(hashes[i].hash, before, sizeof before);
+    }
+    pith__capsule_free(join((const pith__capsule *const[]){one, other}, 2)); /* it was these */
+    pith__capsule_free(other);
+    other = rough_capsule(PITH__CAPSULE_KV);
+    memcpy(other->method, one->method, sizeof other->method);
+    memcpy(other->position_mode, one->position_mode, sizeof other->position_mode);
+    other->bos = one->bos;
+    other->binding = one->binding;
+    assert_not_joined(one, other, "2 layers and rows of 4, and 3 layers and rows of 17");
+    pith__capsule_free(other);
+    pith__capsule_free(one);
+}
+
+static void nothing_and_too_much_are_not_joined(void **state)
+{
+    (void)state;
+    pith__capsule *c = sample(PITH__CAPSULE_KV);
+    const pith__capsule *const pair[] = {c, c};
+    pith__capsule *joined = &something;
+    pith_error err = {0};
+    assert_status(pith__capsule_join(pair, 0, memory, &joined, &err), PITH_E_ARGUMENT);
+    c->advance = INT32_MAX;
+    assert_status(pith__capsule_join(pair, 2, memory, &joined, &err), PITH_E_ARGUMENT);
+    c->advance = 9;
+    c->source_bytes = INT64_MAX;
+    assert_status(pith__capsule_join(pair, 2, memory, &joined, &err), PITH_E_ARGUMENT);
+    c->source_bytes = 0;
+    c->source_tokens = UINT64_C(1) << 40;
+    assert_status(pith__capsule_join(pair, 2, memory, &joined, &err), PITH_E_ARGUMENT);
+    assert_null(joined);
+    pith__capsule_free(c);
+}
+
+static void a_copy_has_everything(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < N_KINDS; k++) {
+        bytes file = sample_bytes(KINDS[k], PITH__CAPSULE_F16);
+        pith__capsule *c = parse(&file);
+        pith__capsule *copy = NULL;
+        pith_error err = {0};
+        assert_ok(pith__capsule_copy(c, memory, &copy, &err), err);
+        assert_int_equal(copy->type, PITH__CAPSULE_F16);
+        assert_same_fields(c, copy);
+        copy->type = PITH__CAPSULE_F32; /* nothing is lost */
+        assert_close_numbers(c, copy);
+        pith__capsule_free(copy);
+        pith__capsule_free(c);
+        bytes_free(&file);
+    }
+}
+
+static pith_status join_and_copy(const pith_allocator *mem, void *user)
+{
+    const pith__capsule *c = user;
+    pith__capsule *joined = NULL;
+    pith__capsule *copy = NULL;
+    PITH__TRY(pith__capsule_join((const pith__capsule *const[]){c, c}, 2, mem, &joined, NULL));
+    const pith_status status = pith__capsule_copy(joined, mem, &copy, NULL);
+    assert_int_equal(status == PITH_OK, copy != NULL);
+    pith__capsule_free(joined);
+    pith__capsule_free(copy);
+    return status;
+}
+
+static void every_allocation_of_a_join_may_fail(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < N_KINDS; k++) {
+        pith__capsule *c = sample(KINDS[k]);
+        test_sweep(join_and_copy, c);
+        pith__capsule_free(c);
+    }
 }
 
 /* ---- damage --------------------------------------------------------------------------------------------- */
@@ -875,6 +1111,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(numbers_must_fit_the_type),
         cmocka_unit_test(nonsense_is_not_saved),
         cmocka_unit_test(embeddings_have_no_other_places),
+        cmocka_unit_test(released_slots_stand_anywhere),
+        cmocka_unit_test(places_and_numbers_add_up),
+        cmocka_unit_test(released_places_add_up),
+        cmocka_unit_test(only_what_is_alike_is_joined),
+        cmocka_unit_test(nothing_and_too_much_are_not_joined),
+        cmocka_unit_test(a_copy_has_everything),
+        cmocka_unit_test(every_allocation_of_a_join_may_fail),
         cmocka_unit_test(every_flipped_bit_is_noticed),
         cmocka_unit_test(every_truncation_is_noticed),
         cmocka_unit_test(other_files_are_no_capsules),

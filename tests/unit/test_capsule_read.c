@@ -250,6 +250,100 @@ static void capsules_compose(void **state)
     bench_close(&b);
 }
 
+/* The logits after ids 1, 2, the capsules and ids 3, 4; free() them. */
+static float *logits_after(const bench *b, const pith__capsule *const *capsules, size_t count,
+                           size_t *position)
+{
+    static const uint32_t ids[] = {1, 2, 3, 4};
+    const size_t vocabulary = b->file.model.config.vocabulary;
+    float *logits = calloc(vocabulary, sizeof *logits);
+    pith__reader reader = {0};
+    pith_error err = {0};
+    assert_non_null(logits);
+    assert_ok(pith__reader_init(&reader, &b->file.model, 2, memory, &err), err);
+    assert_ok(pith__reader_ids(&reader, ids, 2, NULL, &err), err);
+    for (size_t i = 0; i < count; i++) {
+        assert_ok(pith__capsule_read(capsules[i], &reader, &err), err);
+    }
+    assert_ok(pith__reader_ids(&reader, ids + 2, 2, NULL, &err), err);
+    memcpy(logits, pith__reader_logits(&reader), vocabulary * sizeof *logits);
+    *position = reader.position;
+    pith__reader_deinit(&reader);
+    return logits;
+}
+
+/* What is joined is read as if one after the other, and the order matters. */
+static void joined_is_one_after_the_other(void **state)
+{
+    (void)state;
+    static const char *const modes[] = {"continue", "release"};
+    bench b;
+    bench_open(&b, "llama_gqa", true);
+    const size_t vocabulary = b.file.model.config.vocabulary;
+    uint32_t ids[16];
+    random_ids(&b.file, ids, 16, 7);
+    pith__capsule *pair[] = {encode(&b, ids, 9, 2), encode(&b, ids + 9, 7, 3)};
+    const pith__capsule *const forth[] = {pair[0], pair[1]};
+    const pith__capsule *const back[] = {pair[1], pair[0]};
+    for (size_t m = 0; m < 2; m++) {
+        for (size_t i = 0; i < 2; i++) {
+            memcpy(pair[i]->position_mode, modes[m], strlen(modes[m]) + 1);
+            pair[i]->advance = m == 0 ? pair[i]->advance : pair[i]->slots;
+        }
+        size_t positions[3];
+        pith__capsule *joined = NULL;
+        pith_error err = {0};
+        assert_ok(pith__capsule_join(forth, 2, memory, &joined, &err), err);
+        float *expected = logits_after(&b, forth, 2, &positions[0]);
+        float *got = logits_after(&b, (const pith__capsule *const *)&joined, 1, &positions[1]);
+        float *other = logits_after(&b, back, 2, &positions[2]);
+        assert_int_equal(positions[0], m == 0 ? 2 + 11 + 10 + 2 : 2 + 2 + 3 + 2);
+        assert_int_equal(positions[1], positions[0]);
+        assert_true(largest_difference(got, expected, vocabulary) == 0.0);
+        assert_true(largest_difference(other, expected, vocabulary) > TOLERANCE);
+        free(other);
+        free(got);
+        free(expected);
+        pith__capsule_free(joined);
+    }
+    pith__capsule_free(pair[1]);
+    pith__capsule_free(pair[0]);
+    bench_close(&b);
+}
+
+/* Slots behind the model's last position are refused, and the reader stays where it was. */
+static void released_slots_stay_in_the_context(void **state)
+{
+    (void)state;
+    bench b;
+    bench_open(&b, "llama_gqa", true);
+    const pith__model *model = &b.file.model;
+    const uint32_t context = model->config.context;
+    static const uint32_t ids[] = {1, 2, 3, 4, 5};
+    pith__capsule *c = encode(&b, ids, 5, 2);
+    pith__reader reader = {0};
+    pith_error err = {0};
+    memcpy(c->position_mode, "release", sizeof "release");
+    c->advance = 2;
+    assert_ok(pith__reader_init(&reader, model, 1, memory, &err), err);
+    assert_ok(pith__reader_ids(&reader, ids, 3, NULL, &err), err);
+    c->positions[1] = context - 3;
+    assert_status(pith__capsule_read(c, &reader, &err), PITH_E_CONTEXT);
+    c->positions[1] = INT32_MAX;
+    assert_status(pith__capsule_read(c, &reader, &err), PITH_E_CONTEXT);
+    assert_int_equal(reader.position, 3);
+    assert_int_equal(reader.kv.length, 3);
+    assert_non_null(pith__reader_logits(&reader));
+    c->positions[1] = context - 4; /* the last there is */
+    assert_ok(pith__capsule_read(c, &reader, &err), err);
+    assert_int_equal(reader.position, 5);
+    assert_int_equal(reader.kv.length, 5);
+    assert_ok(pith__reader_ids(&reader, ids, 1, NULL, &err), err);
+    pith__reader_deinit(&reader);
+    pith__capsule_free(c);
+    bench_close(&b);
+}
+
 /* In fewer bits it says nearly the same: logits have a root mean square of 2.4. */
 static void small_types_stay_close(void **state)
 {
@@ -437,6 +531,8 @@ int main(void)
         cmocka_unit_test(a_cached_gist_is_a_masked_pass),
         cmocka_unit_test(a_capsule_may_stand_after_other_text),
         cmocka_unit_test(capsules_compose),
+        cmocka_unit_test(joined_is_one_after_the_other),
+        cmocka_unit_test(released_slots_stay_in_the_context),
         cmocka_unit_test(small_types_stay_close),
         cmocka_unit_test(a_gist_capsule_describes_itself),
         cmocka_unit_test(nonsense_is_refused),
