@@ -147,7 +147,8 @@ static pith_status evaluate(void *user, pith_error *err)
 static pith_status open_pairs(align *a, pith_error *err)
 {
     const pith__align_settings *s = a->settings;
-    a->format = (pith__pair_format){s->prompt_key, s->completion_key, s->format};
+    a->format = (pith__pair_format){
+        .prompt_key = s->prompt_key, .completion_key = s->completion_key, .text = s->format};
     PITH__TRY(pith__pair_format_check(&a->format, err));
     return pith__pairs_open(s->pairs, s->n_pairs, &a->format, s->run.held_out_every, &a->mem,
                             &a->pairs, err);

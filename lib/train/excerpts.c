@@ -1,11 +1,10 @@
 /*
  * excerpts.c: continuations from documents: so many tokens from a random place of a random one.
  */
-#include "text/text.h"
 #include "train/distill.h"
+#include "train/passages.h"
 
 #include <math.h>
-#include <string.h>
 
 /* Streams of random numbers, two of each: what is learned, and what is held out. */
 #define STREAM_OF_SPLIT     UINT64_C(0x73706c6974)
@@ -15,15 +14,6 @@
 
 /* One document in so many is held out, at least one. Of a single one it is the last part. */
 #define HELD_OUT_EVERY 10
-
-/* A place is chosen so that about so many bytes per token are behind it ... */
-#define BYTES_PER_TOKEN ((size_t)6)
-
-/* ... and of so many per token not more are wanted: blanks can make long tokens. */
-#define BYTES_MAX ((size_t)24)
-
-/* How far to look for a blank to begin at; text without blanks begins at any character. */
-#define WORD_MAX ((size_t)64)
 
 enum { LEARNED, HELD_OUT, SPLITS };
 
@@ -45,31 +35,13 @@ typedef struct excerpts {
 
 /* ---- documents ------------------------------------------------------------------------------- */
 
-static bool is_inside_character(unsigned char byte)
-{
-    return (byte & 0xc0) == 0x80;
-}
-
-/* The first blank from `at` on, if it is near, else the next character; `end` if there is none. */
-static size_t word_start(const unsigned char *data, size_t at, size_t end)
-{
-    for (size_t i = at; i < end && i - at < WORD_MAX; i++) {
-        if (data[i] == ' ' || data[i] == '\n') {
-            return i;
-        }
-    }
-    while (at < end && is_inside_character(data[at])) {
-        at++;
-    }
-    return at;
-}
-
 /* A single document: its end is held out. */
 static void cut_document(shelf *s)
 {
     const pith__document all = s->source.training[0];
-    const size_t tenth = (all.end - all.start) / HELD_OUT_EVERY;
-    const size_t cut = word_start(s->source.file.data, all.end - tenth, all.end);
+    const size_t size = all.end - all.start;
+    const size_t cut =
+        pith__word_start(s->source.file.data, all.end - size / HELD_OUT_EVERY, all.end);
     s->documents[LEARNED][0] = (pith__document){all.start, cut};
     s->documents[HELD_OUT][0] = (pith__document){cut, all.end};
     s->counts[LEARNED] = cut > all.start ? 1 : 0;
@@ -149,20 +121,9 @@ static pith__document draw_bytes(const excerpts *e, int split, size_t number, co
     const uint64_t place = pith__random(s->seed, STREAM_OF_PLACES + which, number);
     const pith__document all = (*from)->documents[split][document % (*from)->counts[split]];
     const size_t size = all.end - all.start;
-    const size_t wanted = s->length * BYTES_PER_TOKEN;
+    const size_t wanted = s->length * PITH__PASSAGE_TOKEN_BYTES;
     const size_t offset = size > wanted ? (size_t)(place % (size - wanted + 1)) : 0;
-    size_t start = all.start;
-    if (offset > 0) {
-        start = word_start((*from)->source.file.data, all.start + offset, all.end);
-        start = start == all.end ? all.start : start;
-    }
-    const size_t most = s->length * BYTES_MAX;
-    size_t end = all.end - start < most ? all.end : start + most;
-    while (end > start &&
-           !pith__utf8_is_boundary((const char *)(*from)->source.file.data, all.end, end)) {
-        end--;
-    }
-    return (pith__document){start, end};
+    return pith__passage_bytes((*from)->source.file.data, all, offset, s->length);
 }
 
 /* Up to `length` ids, appended to ids[*count ...). */
@@ -172,11 +133,9 @@ static pith_status draw_one(excerpts *e, int split, size_t number, uint32_t *ids
     const shelf *from = NULL;
     const pith__document bytes = draw_bytes(e, split, number, &from);
     const pith__arena_mark mark = pith__arena_save(&e->scratch);
-    const pith_allocator mem = pith__arena_allocator(&e->scratch);
-    pith__tokens tokens = {0};
-    const pith_status status = pith__tokenizer_encode(
-        e->settings->tokenizer, (const char *)from->source.file.data + bytes.start,
-        bytes.end - bytes.start, false, &mem, &tokens, err);
+    pith__tokens tokens;
+    const pith_status status = pith__passage_tokens(e->settings->tokenizer, from->source.file.data,
+                                                    bytes, &e->scratch, &tokens, err);
     for (size_t i = 0; status == PITH_OK && i < tokens.count && i < e->settings->length; i++) {
         ids[(*count)++] = tokens.items[i].id;
     }

@@ -200,7 +200,7 @@ pith_status pith__train_log_string(pith__buf *out, const char *text, pith_error 
         const size_t length = pith__utf8_decode(text, size, i, &code);
         if (code == PITH__UTF8_INVALID) {
             PITH__TRY(pith__buf_append_text(out, "\\ufffd", err));
-        } else if (code < 0x20 || code == '"' || code == '\\') {
+        } else if (code < 0x20 || code == 0x7f || code == '"' || code == '\\') {
             PITH__TRY(pith__buf_printf(out, err, "\\u%04x", (unsigned)code));
         } else {
             PITH__TRY(pith__buf_append(out, text + i, length, err));

@@ -72,10 +72,13 @@ static pith_status fail_member(const pith__pair_file *file, pith__pair pair,
     return status;
 }
 
+/* *hash: of what decides whether the line is held out. */
 static pith_status check_line(const pith__pair_file *file, pith__pair pair,
-                              const pith__pair_member *members, size_t count, pith_error *err)
+                              const pith__pair_member *members, size_t count, uint64_t *hash,
+                              pith_error *err)
 {
     json_t *object = NULL;
+    *hash = pith__document_hash(file->file.data + pair.start, pair.end - pair.start);
     PITH__TRY(load(file, pair, &object, err));
     pith_status status = json_is_object(object) ? PITH_OK
                                                 : pith__pair_fail(file, pair, PITH_E_CORRUPT,
@@ -84,6 +87,9 @@ static pith_status check_line(const pith__pair_file *file, pith__pair pair,
         const json_t *value = json_object_get(object, members[i].key);
         if (!json_is_string(value) && !(value == NULL && members[i].optional)) {
             status = fail_member(file, pair, members, count, i, err);
+        } else if (members[i].decides && value != NULL) {
+            *hash = pith__document_hash((const unsigned char *)json_string_value(value),
+                                        json_string_length(value));
         }
     }
     json_decref(object);
@@ -120,11 +126,9 @@ pith_status pith__pair_texts(const pith__pair_file *file, pith__pair pair,
 
 /* ---- files --------------------------------------------------------------------------------------- */
 
-static pith_status add_line(pith__pair_file *f, pith__pair pair, uint32_t held_out_every,
-                            pith_error *err)
+static pith_status add_line(pith__pair_file *f, pith__pair pair, bool is_held_out, pith_error *err)
 {
-    const uint64_t hash = pith__document_hash(f->file.data + pair.start, pair.end - pair.start);
-    if (held_out_every != 0 && hash % held_out_every == 0) {
+    if (is_held_out) {
         PITH__TRY(pith__grow(&f->mem, &f->held_out, &f->held_out_capacity, f->n_held_out + 1,
                              sizeof *f->held_out, err));
         f->held_out[f->n_held_out++] = pair;
@@ -156,14 +160,14 @@ static pith_status read_lines(pith__pair_file *f, const pith__pair_member *membe
         const pith__pair pair = {start, stop == NULL ? size : (size_t)(stop - data)};
         next = stop == NULL ? size : pair.end + 1;
         if (!is_blank(data, pair)) {
-            PITH__TRY(check_line(f, pair, members, count, err));
-            PITH__TRY(add_line(f, pair, held_out_every, err));
+            uint64_t hash = 0;
+            PITH__TRY(check_line(f, pair, members, count, &hash, err));
+            PITH__TRY(add_line(f, pair, held_out_every != 0 && hash % held_out_every == 0, err));
         }
     }
-    if (f->n_training == 0) {
-        return pith__fail(err, PITH_E_CORRUPT, "\"%s\" has no pairs to train on", f->path);
-    }
-    return PITH_OK;
+    return f->n_training + f->n_held_out > 0
+               ? PITH_OK
+               : pith__fail(err, PITH_E_CORRUPT, "\"%s\" has no lines", f->path);
 }
 
 pith_status pith__pair_lines_open(const char *path, const pith__pair_member *members, size_t count,
@@ -194,6 +198,19 @@ void pith__pair_file_close(pith__pair_file *file)
 
 /* ---- several files ------------------------------------------------------------------------------- */
 
+static pith_status open_to_train(const char *path, const pith__pair_member *members, size_t count,
+                                 uint32_t held_out_every, const pith_allocator *mem,
+                                 pith__pair_file *out, pith_error *err)
+{
+    PITH__TRY(pith__pair_lines_open(path, members, count, held_out_every, mem, out, err));
+    if (out->n_training == 0) {
+        (void)pith__fail(err, PITH_E_CORRUPT, "\"%s\" has no pairs to train on", out->path);
+        pith__pair_file_close(out);
+        return PITH_E_CORRUPT;
+    }
+    return PITH_OK;
+}
+
 static pith_status open_set(pith__pair_set *set, const char *const *paths, size_t n_paths,
                             const pith__pair_member *members, size_t count, uint32_t held_out_every,
                             pith_error *err)
@@ -206,8 +223,8 @@ static pith_status open_set(pith__pair_set *set, const char *const *paths, size_
     set->capacity = n_paths;
     for (; set->n_files < n_paths; set->n_files++) {
         pith__pair_file *file = &set->files[set->n_files];
-        PITH__TRY(pith__pair_lines_open(paths[set->n_files], members, count, held_out_every,
-                                        &set->mem, file, err));
+        PITH__TRY(open_to_train(paths[set->n_files], members, count, held_out_every, &set->mem,
+                                file, err));
         lines += file->n_training;
     }
     return pith__deck_init(&set->deck, lines, &set->mem, err);
@@ -261,17 +278,28 @@ uint64_t pith__pair_set_fingerprint(const pith__pair_set *set, uint64_t hash)
 
 /* ---- prompts and completions ----------------------------------------------------------------------- */
 
+static const char *prompt_place(const pith__pair_format *format)
+{
+    return format->prompt_place == NULL ? PROMPT : format->prompt_place;
+}
+
+static const char *completion_place(const pith__pair_format *format)
+{
+    return format->completion_place == NULL ? COMPLETION : format->completion_place;
+}
+
 pith_status pith__pair_format_check(const pith__pair_format *format, pith_error *err)
 {
     if (format->text == NULL || format->prompt_key == NULL || format->completion_key == NULL) {
         return pith__fail(err, PITH_E_ARGUMENT, "pairs need a format and the names of two members");
     }
-    const char *prompt = strstr(format->text, PROMPT);
-    const char *completion = strstr(format->text, COMPLETION);
+    const char *prompt = strstr(format->text, prompt_place(format));
+    const char *completion = strstr(format->text, completion_place(format));
     if (prompt == NULL || completion == NULL || completion < prompt ||
-        strstr(prompt + 1, PROMPT) != NULL || strstr(completion + 1, COMPLETION) != NULL) {
-        return pith__fail(err, PITH_E_ARGUMENT,
-                          "the format must hold " PROMPT " and then " COMPLETION ", once each");
+        strstr(prompt + 1, prompt_place(format)) != NULL ||
+        strstr(completion + 1, completion_place(format)) != NULL) {
+        return pith__fail(err, PITH_E_ARGUMENT, "the format must hold %s and then %s, once each",
+                          prompt_place(format), completion_place(format));
     }
     return PITH_OK;
 }
@@ -303,24 +331,28 @@ pith_status pith__pairs_open(const char *const *paths, size_t n_paths,
                                err);
 }
 
-static pith_status render(const pith__pair_format *format, const pith__token_text *texts,
-                          pith__arena *arena, pith__buf *buf, size_t *completion, pith_error *err)
+pith_status pith__pair_render(const pith__pair_format *format, pith__token_text prompt,
+                              pith__token_text completion, pith__arena *arena,
+                              pith__token_text *out, size_t *completion_start, pith_error *err)
 {
-    const char *prompt_place = strstr(format->text, PROMPT);
-    const char *answer_place = strstr(format->text, COMPLETION);
-    if (prompt_place == NULL || answer_place == NULL) {
+    const char *first = strstr(format->text, prompt_place(format));
+    const char *second = strstr(format->text, completion_place(format));
+    if (first == NULL || second == NULL) {
         return pith__fail(err, PITH_E_INTERNAL, "a format that was checked is none");
     }
-    const char *between = prompt_place + sizeof PROMPT - 1;
-    const char *behind = answer_place + sizeof COMPLETION - 1;
+    const char *between = first + strlen(prompt_place(format));
+    const char *behind = second + strlen(completion_place(format));
     const pith_allocator mem = pith__arena_allocator(arena);
-    pith__buf_init(buf, &mem, SIZE_MAX / 2);
-    PITH__TRY(pith__buf_append(buf, format->text, (size_t)(prompt_place - format->text), err));
-    PITH__TRY(pith__buf_append(buf, texts[0].data, texts[0].size, err));
-    PITH__TRY(pith__buf_append(buf, between, (size_t)(answer_place - between), err));
-    *completion = buf->size;
-    PITH__TRY(pith__buf_append(buf, texts[1].data, texts[1].size, err));
-    return pith__buf_append_text(buf, behind, err);
+    pith__buf buf;
+    pith__buf_init(&buf, &mem, SIZE_MAX / 2);
+    PITH__TRY(pith__buf_append(&buf, format->text, (size_t)(first - format->text), err));
+    PITH__TRY(pith__buf_append(&buf, prompt.data, prompt.size, err));
+    PITH__TRY(pith__buf_append(&buf, between, (size_t)(second - between), err));
+    *completion_start = buf.size;
+    PITH__TRY(pith__buf_append(&buf, completion.data, completion.size, err));
+    PITH__TRY(pith__buf_append_text(&buf, behind, err));
+    *out = (pith__token_text){buf.data, buf.size};
+    return PITH_OK;
 }
 
 pith_status pith__pair_text(const pith__pair_file *file, pith__pair pair,
@@ -329,12 +361,12 @@ pith_status pith__pair_text(const pith__pair_file *file, pith__pair pair,
 {
     pith__pair_member members[PAIR_MEMBERS];
     pith__token_text texts[PAIR_MEMBERS];
-    pith__buf buf = {0};
+    pith__token_text all;
     members_of(format, members);
     PITH__TRY(pith__pair_texts(file, pair, members, PAIR_MEMBERS, arena, texts, err));
-    PITH__TRY(render(format, texts, arena, &buf, completion, err));
-    *text = buf.data;
-    *size = buf.size;
+    PITH__TRY(pith__pair_render(format, texts[0], texts[1], arena, &all, completion, err));
+    *text = all.data;
+    *size = all.size;
     *bytes = texts[1].size;
     return PITH_OK;
 }

@@ -31,12 +31,16 @@ typedef struct pith__pair_file {
 typedef struct pith__pair_member {
     const char *key;
     bool optional; /* may be missing, which is as if it were empty */
+    bool
+        decides; /* its text says whether a line is held out, so that lines that have the same are on
+                      the same side; of one member at most */
 } pith__pair_member;
 
 /*
  * Maps a file and reads every line once: what lacks a member is E_SYNTAX or E_CORRUPT with the file,
  * the line's number and the reason. Copies of a line stay; one line in `held_out_every` (0: none) is
- * held out by its hash. E_CORRUPT too if nothing is left to train on. E_IO, E_MEMORY.
+ * held out by the hash of its bytes, or, where a member decides, by that of the member's text. E_CORRUPT
+ * too if there is no line. E_IO, E_MEMORY.
  */
 PITH_NODISCARD pith_status pith__pair_lines_open(const char *path, const pith__pair_member *members,
                                                  size_t count, uint32_t held_out_every,
@@ -62,7 +66,8 @@ typedef struct pith__pair_set {
     pith__deck deck; /* of all their lines to train on */
 } pith__pair_set;
 
-/* Fails like pith__pair_lines_open(); E_ARGUMENT: there is no file. */
+/* Fails like pith__pair_lines_open(), and with E_CORRUPT if a file has no line to train on; E_ARGUMENT:
+ * there is no file. */
 PITH_NODISCARD pith_status pith__pair_set_open(const char *const *paths, size_t n_paths,
                                                const pith__pair_member *members, size_t count,
                                                uint32_t held_out_every, const pith_allocator *mem,
@@ -82,7 +87,8 @@ uint64_t pith__pair_set_fingerprint(const pith__pair_set *set, uint64_t hash);
 typedef struct pith__pair_format {
     const char *prompt_key;
     const char *completion_key;
-    const char *text; /* with {prompt} and, later, {completion} */
+    const char *text;                            /* with {prompt} and, later, {completion} */
+    const char *prompt_place, *completion_place; /* what stands in the text instead; NULL: these */
 } pith__pair_format;
 
 /* E_ARGUMENT: a text is missing, or lacks a place, has one twice, or the completion's first. */
@@ -97,6 +103,12 @@ PITH_NODISCARD pith_status pith__pairs_open(const char *const *paths, size_t n_p
                                             const pith__pair_format *format,
                                             uint32_t held_out_every, const pith_allocator *mem,
                                             pith__pair_set *out, pith_error *err);
+
+/* The text of a checked format with these in it, in `arena`, and where the completion starts. E_MEMORY. */
+PITH_NODISCARD pith_status pith__pair_render(const pith__pair_format *format,
+                                             pith__token_text prompt, pith__token_text completion,
+                                             pith__arena *arena, pith__token_text *out,
+                                             size_t *completion_start, pith_error *err);
 
 /*
  * The text of a pair in `arena`, and where its completion starts. *bytes: of the completion alone.

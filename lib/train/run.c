@@ -50,15 +50,15 @@ pith_status pith__run_check(const pith__run_settings *s, uint32_t context, pith_
     return PITH_OK;
 }
 
-static size_t pack_of(const pith__run_settings *s)
+size_t pith__run_pack(const pith__run_settings *settings)
 {
-    const size_t most = s->batch < PACK_MAX ? s->batch : PACK_MAX;
-    return s->micro_batch < most ? s->micro_batch : most;
+    const size_t most = settings->batch < PACK_MAX ? settings->batch : PACK_MAX;
+    return settings->micro_batch < most ? settings->micro_batch : most;
 }
 
 size_t pith__run_rows(const pith__run_settings *settings)
 {
-    return settings->length * pack_of(settings);
+    return settings->length * pith__run_pack(settings);
 }
 
 /* A lane without a sample adds nothing: there are not more of them than samples of this rank. */
@@ -171,7 +171,7 @@ static pith_status learn_lane(const lane_job *job, size_t lane, pith_error *err)
     const pith__tensor_ctx ctx = {.threads = 1, .arena = &run->arenas[lane]};
     const size_t ranks = (size_t)run->ranks.count;
     const size_t stride = ranks * run->lanes; /* less than the batch and the ranks together */
-    const size_t most = pack_of(s);
+    const size_t most = pith__run_pack(s);
     size_t samples[PACK_MAX];
     size_t n = 0;
     memset(run->gradients[lane], 0, run->weights->count * sizeof(float));

@@ -52,6 +52,9 @@ PITH_NODISCARD pith_status pith__run_report_held_out(const pith__run *run,
 PITH_NODISCARD pith_status pith__run_check(const pith__run_settings *settings, uint32_t context,
                                            pith_error *err);
 
+/* Samples of the largest pass, at least 1. */
+size_t pith__run_pack(const pith__run_settings *settings);
+
 /* Rows of the largest pass: samples of settings that were checked, packed. */
 size_t pith__run_rows(const pith__run_settings *settings);
 

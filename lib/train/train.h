@@ -599,6 +599,192 @@ PITH_NODISCARD pith_status pith__train_gist(const pith__gist_settings *settings,
                                             const pith_allocator *mem, pith__gist_score *scores,
                                             pith_error *err);
 
+/* ---- questions on a context ---------------------------------------------------------------- */
+
+/* Where question and answer stand in a template, and the one that is taken if none is given. It is read
+ * behind a context, so it begins with a line break. */
+#define PITH__QUESTION_PLACE  "{question}"
+#define PITH__ANSWER_PLACE    "{answer}"
+#define PITH__QUESTION_FORMAT "\nQuestion: " PITH__QUESTION_PLACE "\nAnswer: " PITH__ANSWER_PLACE
+
+/* ---- compressors: 500xCompressor, ICAE, SelfCP --------------------------------------------- */
+
+/* How much of a text SelfCP compresses, and where its memory stands; weights of the mixture. */
+typedef struct pith__selfcp_mix {
+    double former;       /* the first half, its memory before the raw rest */
+    double latter;       /* the last half, its memory after the raw beginning */
+    double concatenated; /* several segments, each of which has seen the memory of the one before */
+    double recursive;    /* the same, and only the last memory is read */
+    double linear;       /* all of it in one segment */
+} pith__selfcp_mix;
+
+typedef struct pith__compressor_settings {
+    pith__run_settings
+        run; /* as of recipe align, but `length`: tokens of text or context of a sample, at
+                               most; above the window there are several segments */
+    const char *model; /* path of the GGUF model, frozen; NULL: the one in `data` */
+    const void *data;  /* (data_size) a GGUF file in memory, if there is no path */
+    size_t data_size;
+    pith__compressor_shape shape;
+    pith__lora_settings lora; /* 500X, ICAE */
+    double
+        slot_deviation; /* of the first slot rows; 0: that of the model's embeddings (the release: 1) */
+    const char *start; /* compressor file to go on from, of the same shape; or NULL */
+    const pith__train_source
+        *sources; /* (n_sources) texts to give back or to go on from; may be none */
+    size_t n_sources;
+    size_t shortest;     /* tokens of a text: drawn evenly from here to run.length */
+    double continuation; /* share of texts after whose memory the text goes on, instead of being
+                              repeated after BOS */
+    const char *const
+        *questions; /* (n_questions) paths of JSONL files with context, question, answer */
+    size_t n_questions;
+    double question_share; /* of the samples, where there are texts and questions */
+    const char *format;    /* PITH__QUESTION_FORMAT or another one: as pith__pair_format's text */
+    double conditional; /* SELFCP: share of the questions whose segments are read after what stands
+                           before {answer} */
+    pith__selfcp_mix mix; /* SELFCP; all 0: linear alone */
+    uint32_t held_out;    /* texts, and as many questions, to be judged by */
+    double epochs;
+    const char *name;
+    const char *output;
+    bool half; /* tensors as F16 */
+} pith__compressor_settings;
+
+/*
+ * Trains a compressor for a frozen model. A sample is a text (an excerpt that starts at a word, all
+ * bytes of a source being equally likely) or a question. Text: memory, then BOS text, targets text EOS
+ * (EOS only if the document ends there): regeneration; or the continuation: memory, then the text that
+ * follows, of as many tokens, the first of which keys and values do not predict (SELFCP: after the raw
+ * half too; what it repeats is the part that was compressed). Question: memory, what stands before
+ * {answer}, the answer, EOS; targets answer EOS. SELFCP has BOS before everything; its regeneration and
+ * continuation are unconditional. Elastic: the slots of a sample are drawn from m, m / 2, m / 4, ..., 1
+ * (SELFCP: ratio, 2 ratio, 4 ratio, ... up to the text's length). A sample is a function of the seed
+ * and its number. Steps 0: by epochs, of the questions or, without any, of the text, about.
+ *
+ * One document in run.held_out_every is held out, and one context with all its questions. Events EVALUATION give nats per token
+ * of held-out texts of run.length tokens "repeat" and "continue", and of held-out questions, "answer",
+ * all of the text in memory; of each with the memory of another text (" shuffled") and with none
+ * (" none"); if elastic, with a quarter of the slots and with one (" 4", " 1"; SELFCP: " by RATIO"); of
+ * SELFCP's strategies (" former", ...), also without the compressed half (" former none"). They are over
+ * the same targets; the last event, without a source, is of the first figures of all tasks together.
+ *
+ * What learns starts as compressor_start.c says, or as `start` has it; then rank, matrices and alpha are
+ * the file's. Fails like pith__train_base(); E_MISMATCH: `start` is of another shape or model. The
+ * compressor's record has the settings and these figures.
+ */
+PITH_NODISCARD pith_status pith__train_compressor(const pith__compressor_settings *settings,
+                                                  const pith_allocator *mem, pith_error *err);
+
+/* ---- what memory retains: no training ------------------------------------------------------- */
+
+/* How the model comes to know a text. */
+typedef enum pith__retention_way {
+    PITH__WAY_FULL,      /* it reads it */
+    PITH__WAY_NONE,      /* not at all */
+    PITH__WAY_TRUNCATED, /* it reads the first k tokens */
+    PITH__WAY_LAST,      /* the last k tokens */
+    PITH__WAY_GIVEN, /* it reads what a line says instead: {"shorter": ["...", ...]}, one for each of
+                             the slot numbers */
+    PITH__WAY_MEAN_KV, /* capsules of pith__compress_mean() */
+    PITH__WAY_MEAN_HIDDEN,
+    PITH__WAY_MEAN_EMBEDDINGS,
+    PITH__WAY_COMPRESSOR, /* capsules of a compressor */
+    PITH__WAY_SHUFFLED,   /* capsules of the same compressor, of another text */
+    PITH__WAYS
+} pith__retention_way;
+
+typedef enum pith__retention_task {
+    PITH__TASK_REPEAT, /* the text itself, after BOS */
+    PITH__TASK_ANSWER  /* answers to questions */
+} pith__retention_task;
+
+/* One row of the table. Means over `count` texts; errors are standard errors of the mean. */
+typedef struct pith__retained {
+    pith__retention_task task;
+    pith__retention_way way;
+    char method[PITH__CAPSULE_NAME]; /* of a compressor; else "" */
+    size_t compressor;               /* its number; SIZE_MAX: none */
+    uint32_t length;                 /* tokens of the texts at most */
+    uint32_t slots;   /* virtual tokens (tokens) that are read instead; FULL: length; NONE: 0 */
+    uint32_t without; /* slot that was left out; UINT32_MAX: none */
+    uint64_t count;
+    double source_tokens;          /* mean */
+    double stored_bytes;           /* mean, of a capsule's numbers in f16; of a text, its bytes */
+    double nll, nll_error;         /* nats per token of the text, or from the answer to the end */
+    double rouge_l, rouge_l_error; /* F, words without stemming; NaN: nothing was written */
+    double bleu, bleu_error;
+    double exact,
+        exact_error; /* REPEAT: share of tokens right before the first mistake; ANSWER: exact match */
+    double f1, f1_error; /* ANSWER */
+} pith__retained;
+
+typedef struct pith__retention_settings {
+    const char *model; /* path; NULL: the model in `data` */
+    const void *data;  /* (data_size) a GGUF file in memory, if there is no path */
+    size_t data_size;
+    const char *const *compressors; /* (n_compressors) paths; may be none */
+    size_t n_compressors;
+    const pith__train_source *sources; /* texts; their held-out documents, spread evenly */
+    size_t n_sources;
+    uint32_t held_out_every;
+    const char *const *questions; /* (n_questions) JSONL: context, question, answer, shorter */
+    size_t n_questions;
+    const char *format; /* as above; NULL: that of the compressors, else PITH__QUESTION_FORMAT */
+    const uint32_t *lengths; /* (n_lengths) of texts; contexts are cut to the largest of them */
+    size_t n_lengths;
+    const uint32_t *slots; /* (n_slots) */
+    size_t n_slots;
+    size_t texts;      /* of every length; and questions, spread evenly over the files */
+    bool generates;    /* texts and answers are written, greedily */
+    size_t max_tokens; /* of an answer */
+    bool ablates;      /* every slot is left out once (compressors, NLL only) */
+    bool ways[PITH__WAYS];
+    unsigned threads;
+    uint64_t seed;
+    pith__train_event_fn event; /* EVALUATION after every row; false: E_CANCELLED */
+    void *event_user;
+} pith__retention_settings;
+
+/* "full", "none", "truncated", "last", "given", "mean-kv", "mean-hidden", "mean-embeddings", "compressor",
+ * "shuffled". */
+const char *pith__retention_way_name(pith__retention_way way);
+
+/*
+ * What is left of texts on each way to know them, measured the way it is used: memory, read as a
+ * capsule; BOS before words, and before a capsule that wants it.
+ *
+ * REPEAT: then BOS and the text, whose tokens are judged (no end); written: up to as many tokens as the
+ * text has. TRUNCATED, LAST and GIVEN are not written by the model: what was read counts as written,
+ * since a copy needs no model. ANSWER, at the largest length: then what stands before {answer}; judged
+ * is what is learned: the answer, what stands behind it and the end of the text; written: up to max_tokens,
+ * to the end or to a line break, without what stands behind the answer. A conditional compressor reads
+ * the question first.
+ *
+ * A text is an excerpt of `length` tokens from a random place of a held-out document: of as many equal
+ * stretches of documents as there are to be texts the first, from a random one on, that has so many tokens,
+ * else the longest. A line without question and answer is a text too, from its beginning; GIVEN is
+ * of lines alone. held_out_every holds for the contexts of lines as for documents; 0: all are read.
+ * Contexts longer than the largest length are cut around the answer, where it stands in them, else from
+ * their beginning.
+ *
+ * Rows lie in memory of `arena`: texts length by length, then questions; in the order of the ways. FULL and
+ * NONE have one row per list, the others one per number of slots below the length. A compressor
+ * shares slots out evenly over the segments of a text of the full length, and has no row where that
+ * does not come out even or it was not trained for it (E_ARGUMENT: it has none at all). Shorter texts
+ * may have fewer slots. Ablation follows its row, for 2 to 16 slots: keys and values are left out, an
+ * embedding is replaced by the mean of the others. SHUFFLED is the memory of the next text that is
+ * another one. The same numbers for any number of threads.
+ *
+ * Fails like pith__train_evaluate(), pith__pair_lines_open(), pith__compressor_load() and
+ * pith__compress(); E_CONTEXT: a text twice, or context, question and answer, do not fit the model;
+ * E_MISMATCH: there are lines, and the compressors learned questions in another format, or in several.
+ */
+PITH_NODISCARD pith_status pith__train_retention(const pith__retention_settings *settings,
+                                                 const pith_allocator *mem, pith__arena *arena,
+                                                 pith__retained **rows, size_t *count,
+                                                 pith_error *err);
+
 /*
  * Reads the held-out documents of every source with a model (in F32), each by itself: BOS, its
  * tokens, and the end that pith__mixture has it predict, which counts as a token and as no byte. A

@@ -10,7 +10,8 @@ static const pith_allocator *const mem = &pith__allocator_default;
 
 /* ---- files of pairs --------------------------------------------------------------------------- */
 
-static const pith__pair_format plain = {"prompt", "completion", "{prompt}{completion}"};
+static const pith__pair_format plain = {
+    .prompt_key = "prompt", .completion_key = "completion", .text = "{prompt}{completion}"};
 
 /* What lines become; a string with its size, for there may be a NUL in it. */
 typedef struct wanted {
@@ -82,7 +83,8 @@ static void lines_become_pairs(void **state)
     };
     expect_pairs(f, "pairs.jsonl", &plain, pairs, sizeof pairs / sizeof pairs[0]);
     /* other names, and text around them */
-    const pith__pair_format other = {"q", "a", "<{prompt}> -> {completion}!"};
+    const pith__pair_format other = {
+        .prompt_key = "q", .completion_key = "a", .text = "<{prompt}> -> {completion}!"};
     write_text(f, "other.jsonl", "{\"q\": \"Q\", \"a\": \"A\", \"prompt\": 3}");
     const wanted one = {"<Q> -> A!", 9, 7, 1};
     expect_pairs(f, "other.jsonl", &other, &one, 1);
@@ -108,10 +110,17 @@ static void a_format_has_both_places_once(void **state)
         {NULL, PITH_E_ARGUMENT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const pith__pair_format format = {"prompt", "completion", cases[i].text};
+        const pith__pair_format format = {
+            .prompt_key = "prompt", .completion_key = "completion", .text = cases[i].text};
         assert_status(pith__pair_format_check(&format, NULL), cases[i].status);
     }
-    const pith__pair_format no_key = {NULL, "completion", plain.text};
+    pith__pair_format places = plain; /* of other names */
+    places.prompt_place = "<in>";
+    places.completion_place = "<out>";
+    assert_status(pith__pair_format_check(&places, NULL), PITH_E_ARGUMENT);
+    places.text = "{prompt}: <in><out>";
+    assert_status(pith__pair_format_check(&places, NULL), PITH_OK);
+    const pith__pair_format no_key = {.completion_key = "completion", .text = plain.text};
     assert_status(pith__pair_format_check(&no_key, NULL), PITH_E_ARGUMENT);
 }
 
@@ -407,7 +416,8 @@ static void expect_first_loss(const folder *f, const char *name, const char *for
     reader r;
     size_t tokens = 0;
     uint64_t bytes = 0;
-    const pith__pair_format used = {"prompt", "completion", format};
+    const pith__pair_format used = {
+        .prompt_key = "prompt", .completion_key = "completion", .text = format};
     pith__align_settings s = align_settings(f, name, 1, 0, &paths);
     s.run.batch = pairs;
     s.run.held_out_every = 0;
@@ -536,7 +546,8 @@ static void held_out_pairs_are_what_is_asked_for(void **state)
     double nats = 0.0;
     size_t all_tokens = 0;
     uint64_t all_bytes = 0;
-    const pith__pair_format format = {"prompt", "completion", FORMAT};
+    const pith__pair_format format = {
+        .prompt_key = "prompt", .completion_key = "completion", .text = FORMAT};
     reader_open(&r, f, "base.gguf", NULL);
     for (size_t i = 0; i < 2; i++) {
         pith__pair_file file;
