@@ -54,7 +54,7 @@ extern "C" {
  * ------------------------------------------------------------------------ */
 
 #define PITH_VERSION_MAJOR 0
-#define PITH_VERSION_MINOR 4
+#define PITH_VERSION_MINOR 5
 #define PITH_VERSION_PATCH 0
 
 /* Version of the library that runs, as "major.minor.patch"; static storage. */
@@ -243,25 +243,25 @@ PITH_API void pith_ctx_free(pith_ctx *ctx);
  * Sets parameter `name` ("rate", "target-tokens", ...) from text. A list
  * parameter ("keep", "keep-regex", "keep-tag") gets one more entry per call.
  * Fails with E_ARGUMENT (no such parameter, not a number, not one of the
- * choices), E_RANGE, E_SYNTAX or E_UTF8 (a regular expression; err->offset is a
- * byte of `value`) or E_MEMORY. A failed call changes nothing.
+ * choices), E_RANGE, E_SYNTAX or E_UTF8 (a regular expression, a query; err->offset
+ * is a byte of `value`) or E_MEMORY. A failed call changes nothing.
  */
 PITH_API PITH_NODISCARD pith_status pith_ctx_set(pith_ctx *ctx, const char *name, const char *value,
                                                  pith_error *err);
 
-/* Room for the text of any value that is no list. */
+/* Room for the text of any value that is no list and no question. */
 #define PITH_VALUE_SIZE 64
 
 /*
  * Writes the value of parameter `name` as text that pith_ctx_set() takes, NUL-terminated, in at
- * most `size` bytes (PITH_VALUE_SIZE are always enough); "" for a number that is not set. Fails
- * with E_ARGUMENT (no such parameter, or a list) or E_RANGE (`size` is too small); `value` is then
- * "", unless size is 0.
+ * most `size` bytes (PITH_VALUE_SIZE are enough for all but "query"); "" for a number that is not
+ * set. Fails with E_ARGUMENT (no such parameter, or a list) or E_RANGE (`size` is too small); `value`
+ * is then "", unless size is 0.
  */
 PITH_API PITH_NODISCARD pith_status pith_ctx_get(const pith_ctx *ctx, const char *name, char *value,
                                                  size_t size, pith_error *err);
 
-/* All parameters back to their defaults, lists emptied; callbacks and counter stay. */
+/* All parameters back to their defaults, lists emptied; callbacks, counter and compressor stay. */
 PITH_API void pith_ctx_reset(pith_ctx *ctx);
 
 /* NULL switches progress off. */
@@ -273,7 +273,7 @@ typedef enum pith_param_type {
     PITH_PARAM_FLAG,  /* true or false */
     PITH_PARAM_ENUM,  /* one of `choices` */
     PITH_PARAM_LIST,  /* text, may be given several times */
-    PITH_PARAM_TEXT,  /* text; of a context, at most PITH_VALUE_SIZE - 1 bytes */
+    PITH_PARAM_TEXT,  /* text; of a context at most PITH_VALUE_SIZE - 1 bytes, "query" apart */
     PITH_PARAM_PATH   /* name of a file */
 } pith_param_type;
 
@@ -580,7 +580,7 @@ PITH_API PITH_NODISCARD pith_status pith_capsule_save(const pith_capsule *capsul
 
 typedef struct pith_capsule_info {
     size_t struct_size;    /* sizeof of the library's struct: later versions may add members */
-    const char *method;    /* "cc", "gist" */
+    const char *method;    /* "cc", "gist", "500x", "icae", "selfcp", "mean" */
     const char *kind;      /* "embeddings" or "kv" */
     uint32_t slots;        /* virtual tokens */
     uint32_t layers;       /* kv: of the model; else 0 */
@@ -589,7 +589,8 @@ typedef struct pith_capsule_info {
     uint64_t source_tokens;
     const char *source_sha256;
     const char *position_mode; /* "continue": what follows stands where it would after the text;
-                                  "compact": right after the slots */
+                                  "compact": right after the slots; "release": as many places on
+                                  as there are slots, wherever these are */
     uint32_t advance;          /* positions it takes */
     bool bos;                  /* BOS precedes it in a prompt that begins with it */
     const char *model_sha256;
@@ -613,12 +614,27 @@ PITH_API PITH_NODISCARD pith_status pith_capsule_check(const pith_capsule *capsu
  *     cc    a soft prompt of "slots" rows, trained for this text against continuations that the
  *           model itself writes ("steps", "kl"); recipe cc has more to choose from. Progress has
  *           stage "imagine", in tokens of these, and then "encode", in steps
+ *     500x, icae, selfcp
+ *           one pass of the context's compressor, which has this method ("slots", "ratio",
+ *           "query"); a text beyond its window becomes several segments. Progress has stage "encode",
+ *           in tokens
+ *     mean  means of "slots" equal parts of the text (default 16), of what "pool" says: the baseline
+ *           without parameters
  *
- * Fails with E_ARGUMENT (another method, an empty text), E_UNSUPPORTED (a model that was not trained to
- * gist), E_UTF8, E_CONTEXT, E_CANCELLED, E_MEMORY or E_BACKEND.
+ * Fails with E_ARGUMENT (another method, an empty text, no compressor), E_UNSUPPORTED (a model that was
+ * not trained to gist), E_MISMATCH (a compressor of another method), E_UTF8, E_CONTEXT, E_CANCELLED,
+ * E_MEMORY or E_BACKEND.
  */
 PITH_API PITH_NODISCARD pith_status pith_encode(pith_ctx *ctx, const char *text, size_t size,
                                                 pith_capsule **out, pith_error *err);
+
+/*
+ * One capsule of several, as if they were read one after the other. They are of one kind, method and
+ * position mode, and made for one model (E_MISMATCH). E_ARGUMENT: count is 0. E_MEMORY.
+ */
+PITH_API PITH_NODISCARD pith_status pith_capsule_join(const pith_capsule *const *capsules,
+                                                      size_t count, const pith_allocator *allocator,
+                                                      pith_capsule **out, pith_error *err);
 
 /* What a capsule saves a reader who would read its text first, and then `question` tokens. */
 typedef struct pith_savings {
@@ -633,6 +649,103 @@ typedef struct pith_savings {
 
 PITH_API pith_savings pith_capsule_savings(const pith_capsule *capsule, const pith_model *model,
                                            size_t question, pith_capsule_type type);
+
+/* ---------------------------------------------------------------------------
+ * Compressors: what was trained to put any text into few virtual tokens of one frozen model
+ * (recipes 500x, icae, selfcp)
+ * ------------------------------------------------------------------------ */
+
+typedef struct pith_compressor
+    pith_compressor; /* owned by the caller, immutable; several contexts may use it at once */
+
+/*
+ * Opens a compressor for `model`, which must outlive it and was opened without an adapter. 500x and
+ * icae take the memory of a second copy of the model, with their adapter in it, at the model's
+ * precision. Fails with E_IO, E_CORRUPT, E_UNSUPPORTED (no compressor, of a later version),
+ * E_MISMATCH (of another model: both hashes are named) or E_MEMORY.
+ */
+PITH_API PITH_NODISCARD pith_status pith_compressor_open(const char *path, const pith_model *model,
+                                                         pith_compressor **out, pith_error *err);
+
+/* The same from memory; `data` is not kept. */
+PITH_API PITH_NODISCARD pith_status pith_compressor_open_memory(const void *data, size_t size,
+                                                                const pith_model *model,
+                                                                pith_compressor **out,
+                                                                pith_error *err);
+PITH_API void pith_compressor_free(pith_compressor *compressor);
+
+typedef struct pith_compressor_info {
+    size_t struct_size;
+    const char *method; /* "500x", "icae", "selfcp" */
+    const char *name;
+    uint32_t slots;            /* of a segment at most; selfcp: 0, see ratio */
+    bool elastic;              /* fewer than `slots` may be asked for */
+    uint32_t ratio;            /* selfcp: tokens of text per slot; others: 0 */
+    uint32_t window;           /* tokens of a segment at most */
+    const char *layout;        /* "uniform": slots stand spread over the text; "end": behind it */
+    const char *position_mode; /* as of its capsules */
+    const char *format;        /* how questions were put in training; "": they were not */
+    bool conditional;          /* selfcp: trained to read the question before the text */
+    uint64_t parameters;       /* learned */
+    const char *record;        /* how it was trained: a JSON object */
+} pith_compressor_info;
+
+/* Cannot fail. Strings live as long as the compressor. */
+PITH_API pith_compressor_info pith_compressor_describe(const pith_compressor *compressor);
+
+/*
+ * pith_encode() uses it from now on: parameter "method" becomes the compressor's. Borrowed. NULL: none, the
+ * method stays. E_ARGUMENT: it was opened for another model. E_MEMORY.
+ */
+PITH_API PITH_NODISCARD pith_status pith_ctx_set_compressor(pith_ctx *ctx,
+                                                            const pith_compressor *compressor,
+                                                            pith_error *err);
+
+/* ---------------------------------------------------------------------------
+ * Banks: demonstrations as capsules, found by their first memory token (SelfCP)
+ * ------------------------------------------------------------------------ */
+
+typedef struct pith_bank pith_bank; /* owned by the caller; belongs to one thread at a time */
+
+/* An empty bank. E_MEMORY. */
+PITH_API PITH_NODISCARD pith_status pith_bank_new(const pith_allocator *allocator, pith_bank **out,
+                                                  pith_error *err);
+
+/* Reads a bank. Fails like pith_capsule_open(). */
+PITH_API PITH_NODISCARD pith_status pith_bank_open(const char *path,
+                                                   const pith_allocator *allocator, pith_bank **out,
+                                                   pith_error *err);
+PITH_API void pith_bank_free(pith_bank *bank);
+
+/*
+ * Adds a copy of a capsule under a name. E_ARGUMENT: the name is empty, taken or has control characters, or
+ * the capsule is not of kind "embeddings"; E_MISMATCH: it differs from those in the bank in method, model or
+ * compressor (by the record); E_MEMORY.
+ */
+PITH_API PITH_NODISCARD pith_status pith_bank_add(pith_bank *bank, const char *name,
+                                                  const pith_capsule *capsule, pith_error *err);
+
+/* Fails like pith_capsule_save(); E_ARGUMENT also for an empty bank. */
+PITH_API PITH_NODISCARD pith_status pith_bank_save(const pith_bank *bank, pith_capsule_type type,
+                                                   const char *path, pith_error *err);
+PITH_API size_t pith_bank_count(const pith_bank *bank);
+
+/* NULL if the index is out of range. Lives as long as the bank is not changed. */
+PITH_API const char *pith_bank_name(const pith_bank *bank, size_t index);
+
+/* A copy of entry `index`. E_ARGUMENT: out of range; E_MEMORY. */
+PITH_API PITH_NODISCARD pith_status pith_bank_capsule(const pith_bank *bank, size_t index,
+                                                      const pith_allocator *allocator,
+                                                      pith_capsule **out, pith_error *err);
+
+/*
+ * The `most` entries whose first memory token has the largest dot product with the first one of
+ * `query`: order (most) and scores (most, or NULL), best first; *found of them. E_MISMATCH: made by another
+ * method or for another model; E_MEMORY.
+ */
+PITH_API PITH_NODISCARD pith_status pith_bank_find(const pith_bank *bank, const pith_capsule *query,
+                                                   size_t most, size_t *order, double *scores,
+                                                   size_t *found, pith_error *err);
 
 /* ---------------------------------------------------------------------------
  * Generating: what the model writes after a prompt of texts and capsules
@@ -681,7 +794,8 @@ typedef struct pith_generation
  * Writes on from a prompt, by the parameters "max-tokens", "temperature", "top-k", "top-p", "min-p",
  * "repetition-penalty", "repetition-window", "seed", "stop" and "ignore-eos". Pieces are tokenised
  * each on its own. BOS comes first, if the model has one, unless a capsule does that was made to do
- * without.
+ * without. With the parameter "regenerate" the prompt ends with BOS, after which compressors are trained to
+ * give their text back.
  *
  * Fails with E_ARGUMENT (nothing to write on from: an empty prompt without BOS, or one that ends with
  * a capsule of keys and values), E_MISMATCH (a capsule of another model), E_UTF8, E_CONTEXT, E_CANCELLED,
@@ -778,6 +892,10 @@ PITH_API PITH_NODISCARD pith_status pith_render_recall_html(const char *text, si
  *     cc          a capsule of one text: a soft prompt trained for it
  *     distill     an adapter that makes a model behave as if it had read a text
  *     gist        a model, or an adapter, that puts instructions into a few key-values
+ *     500x        a compressor of texts into key-values of a frozen model (500xCompressor)
+ *     icae        the same into embeddings (ICAE)
+ *     selfcp      a connector from the model's own hidden states to its embeddings (SelfCP)
+ *     retention   no training: what is left of texts and answers behind capsules and their rivals
  *     evaluate    no training: how well a model predicts text, source by source
  *
  * Each has parameters of its own, set by name from text like those of a
@@ -857,13 +975,13 @@ typedef struct pith_training_event {
  */
 typedef bool (*pith_training_event_fn)(void *user, const pith_training_event *event);
 
-/* NULL switches events off. Recipe tokenizer has none, evaluate those of kind EVALUATION. */
+/* NULL switches events off. Recipe tokenizer has none, evaluate and retention those of kind EVALUATION. */
 PITH_API void pith_training_set_event(pith_training *training, pith_training_event_fn event,
                                       void *user);
 
 /*
- * Where the table of recipe evaluate goes, a JSON object, if there is no output, and that of recipe
- * gist, if there is no report. NULL: nowhere.
+ * Where the table of recipes evaluate and retention goes, a JSON object, if there is no output, and that
+ * of recipe gist, if there is no report. NULL: nowhere.
  *
  *     {"model": "m.gguf", "held_out_every": 100, "sources": [{"source": "books",
  *      "documents": 7, "bytes": 90210, "tokens": 30100, "nats": 90300.5, "nats_per_token": 3.0,
@@ -871,6 +989,21 @@ PITH_API void pith_training_set_event(pith_training *training, pith_training_eve
  *     {"model": "m.gguf", "slots": 4, "scores": [{"condition": "gist", "split": "seen",
  *      "triples": 50, "tokens": 900, "nats": 1520.2, "nats_per_token": 1.689, "rouge_l": 0.41,
  *      "exact": 0.12}, ...]}
+ *     {"model": "m.gguf", "rows": [{"task": "answer", "way": "compressor", "method": "500x",
+ *      "compressor": "c.gguf", "length": 96, "slots": 16, "without": null, "count": 64,
+ *      "source_tokens": 95.2, "stored_bytes": 131072, "nll": 2.31, "nll_error": 0.08,
+ *      "rouge_l": 0.41, "rouge_l_error": 0.03, "bleu": 0.2, "bleu_error": 0.02, "exact": 0.28,
+ *      "exact_error": 0.06, "f1": 0.39, "f1_error": 0.05, "retention": 61.2}, ...]}
+ *
+ * Of recipe retention: what the model knows a text by ("way", parameter of this name; "slots" tokens or
+ * virtual tokens) and what it then makes of it, as a mean over `count` texts of at most "length" tokens,
+ * with the mean's standard error. Task "repeat": the text itself, after BOS; "answer": the answer to a
+ * question and its end. "nll" is in nats per token; "rouge_l" (F), "bleu" and "f1" compare what is
+ * written, greedily, with what should be; "exact" is the share of tokens before the first mistake in a
+ * text, and of exact matches among answers. The first or last tokens, and what is given, count as written
+ * themselves where a text is repeated: to copy them needs no model. "stored_bytes": of the numbers of a
+ * capsule in half precision, or of a text. "retention": F1 as a share of the F1 of way "full", in per cent.
+ * "without": the slot that was left out. What does not apply is null.
  */
 PITH_API void pith_training_set_write(pith_training *training, pith_write_fn write, void *user);
 

@@ -48,6 +48,10 @@ struct pith_model {
 /* How the numbers of a capsule are stored; false: there is no such type (capsule.c). */
 bool pith__capsule_type_of(pith_capsule_type type, pith__capsule_type *out);
 
+/* The same with E_ARGUMENT. */
+PITH_NODISCARD pith_status pith__capsule_type_check(pith_capsule_type type, pith__capsule_type *out,
+                                                    pith_error *err);
+
 /* ---- what capsules are bound to (binding.c) ---------------------------------------------- */
 
 /* No hash is known yet. E_MEMORY. */
@@ -97,7 +101,11 @@ typedef enum pith__method {
     PITH__METHOD_LLMLINGUA,
     PITH__METHOD_LONGLLMLINGUA,
     PITH__METHOD_CC, /* these make capsules: pith_encode() */
-    PITH__METHOD_GIST
+    PITH__METHOD_GIST,
+    PITH__METHOD_500X, /* these three with a compressor, in the order of pith__compressor_method */
+    PITH__METHOD_ICAE,
+    PITH__METHOD_SELFCP,
+    PITH__METHOD_MEAN
 } pith__method;
 
 /* Values of all parameters. A number that was not given is negative. */
@@ -111,11 +119,11 @@ typedef struct pith__params {
     int invalid_utf8; /* 0: refuse, 1: keep */
     double rate;
     double target_tokens;
-    bool target_is_preset; /* a rate that is set afterwards counts */
     double percentile;
     double ctx_size;
     double overlap;
     double threads;
+    bool target_is_preset; /* a rate that is set afterwards counts */
     bool keep_digits;
     bool keep_links;
     bool keep_code;
@@ -136,6 +144,7 @@ typedef struct pith__params {
     int condition_compare; /* 0: auto, 1: false, 2: true */
     int reorder_context;   /* 0: auto, else pith__reorder + 1 */
     int kl;                /* of method cc: pith__kl_direction */
+    int pool;              /* of method mean: pith__pool */
     double iterative_size;
     double token_budget_ratio;
     double dynamic_ratio;
@@ -155,11 +164,14 @@ typedef struct pith__params {
     bool concate_question;
     bool strict_preserve_uncompressed;
     bool ignore_eos; /* of generating */
+    bool regenerate; /* likewise */
     pith__texts force_context_ids;
     char *context_budget; /* NULL or "": by mode */
     /* capsules */
     double slots;
     double steps;
+    double ratio;
+    char *query; /* NULL or "": none */
     /* generating */
     double max_tokens;
     double temperature;
@@ -201,8 +213,9 @@ struct pith_ctx {
     const pith_model *model;
     const pith_tokenizer *counter; /* whose tokens the budget is in; never NULL */
     pith__params params;
-    pith__protect *protect; /* compiled from params; NULL: not yet, or nothing to keep */
-    pith__arena arena;      /* everything of one call */
+    const pith_compressor *compressor; /* or NULL */
+    pith__protect *protect;            /* compiled from params; NULL: not yet, or nothing to keep */
+    pith__arena arena;                 /* everything of one call */
     pith_progress_fn progress;
     void *progress_user;
 };
@@ -234,6 +247,7 @@ typedef struct pith__read_pieces {
     pith__read_piece *items;
     size_t count;
     uint32_t bos;     /* PITH__NO_ID: none comes first */
+    uint32_t ending;  /* BOS once more, behind everything; PITH__NO_ID: not */
     size_t tokens;    /* that it takes in the cache, BOS included */
     size_t positions; /* that it stands for, BOS included */
 } pith__read_pieces;
@@ -247,9 +261,38 @@ PITH_NODISCARD pith_status pith__pieces_prepare(pith_ctx *ctx, const pith_piece 
                                                 size_t count, pith__read_pieces *out,
                                                 pith_error *err);
 
+/* BOS comes once more behind them. E_ARGUMENT: the model has none; E_CONTEXT. */
+PITH_NODISCARD pith_status pith__pieces_end_with_bos(const pith_ctx *ctx, pith__read_pieces *pieces,
+                                                     pith_error *err);
+
 /* The reader, which has read nothing, reads them. Fails like the reader's functions. */
 PITH_NODISCARD pith_status pith__pieces_read(const pith__read_pieces *pieces, pith__reader *reader,
                                              pith_error *err);
+
+/* ---- compressors (compressor.c, encode_compressor.c) --------------------------------------- */
+
+struct pith_compressor {
+    pith_allocator mem;
+    const pith_model *model;
+    pith__weights weights;        /* all that was learned */
+    pith__compressor_about about; /* its record is `record` */
+    pith__compressor compressor;  /* looks at `weights` */
+    pith__model encoder;          /* the model with the adapter in it; all zero: the model itself */
+    pith__buf record;
+    char sha256[PITH__SHA256_SIZE]; /* of the file */
+};
+
+/* A capsule of a text, which was checked, by a method with a compressor. See pith_encode(). */
+PITH_NODISCARD pith_status pith__encode_compressed(pith_ctx *ctx, const char *text, size_t size,
+                                                   pith__capsule **out, pith_error *err);
+
+/*
+ * Fills in what all methods say of a capsule of `text`: its source but for the tokens, the binding,
+ * and the record: {"method", "pith", "slots", "model"} and what `more` has, as ", \"key\": value".
+ */
+PITH_NODISCARD pith_status pith__encode_finish(const pith_ctx *ctx, const char *text, size_t size,
+                                               const char *more, pith__capsule *capsule,
+                                               pith_error *err);
 
 /* ---- one call ------------------------------------------------------------------------ */
 

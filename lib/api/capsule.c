@@ -63,14 +63,36 @@ bool pith__capsule_type_of(pith_capsule_type type, pith__capsule_type *out)
     return true;
 }
 
+pith_status pith__capsule_type_check(pith_capsule_type type, pith__capsule_type *out,
+                                     pith_error *err)
+{
+    return pith__capsule_type_of(type, out)
+               ? PITH_OK
+               : pith__fail(err, PITH_E_ARGUMENT, "there is no type %d of capsules", (int)type);
+}
+
 pith_status pith_capsule_save(const pith_capsule *capsule, pith_capsule_type type, const char *path,
                               pith_error *err)
 {
     pith__capsule_type stored = PITH__CAPSULE_F16;
-    if (!pith__capsule_type_of(type, &stored)) {
-        return pith__fail(err, PITH_E_ARGUMENT, "there is no type %d of capsules", (int)type);
-    }
+    PITH__TRY(pith__capsule_type_check(type, &stored, err));
     return pith__capsule_save(capsule->capsule, stored, path, err);
+}
+
+pith_status pith_capsule_join(const pith_capsule *const *capsules, size_t count,
+                              const pith_allocator *allocator, pith_capsule **out, pith_error *err)
+{
+    const pith_allocator *mem = allocator == NULL ? &pith__allocator_default : allocator;
+    const pith__capsule **items = NULL;
+    pith__capsule *joined = NULL;
+    *out = NULL;
+    PITH__TRY(pith__alloc(mem, count, sizeof(pith__capsule *), (void *)&items, err));
+    for (size_t i = 0; i < count; i++) {
+        items[i] = capsules[i]->capsule;
+    }
+    const pith_status status = pith__capsule_join(items, count, mem, &joined, err);
+    pith__free(mem, (void *)items, count, sizeof(pith__capsule *));
+    return status == PITH_OK ? pith__capsule_wrap(&joined, out, err) : status;
 }
 
 pith_capsule_info pith_capsule_describe(const pith_capsule *capsule)

@@ -22,12 +22,14 @@ bool pith__selects_units(const pith__params *params)
 
 pith_status pith__check_method(const pith__params *params, pith_error *err)
 {
-    return params->method < PITH__METHOD_CC
-               ? PITH_OK
-               : pith__fail(err, PITH_E_ARGUMENT,
-                            "method: %s makes a capsule, not a text: use pith_encode() or "
-                            "'pith encode'",
-                            params->method == PITH__METHOD_CC ? "cc" : "gist");
+    char method[PITH_VALUE_SIZE];
+    if (params->method < PITH__METHOD_CC) {
+        return PITH_OK;
+    }
+    PITH__TRY(pith__params_get(params, "method", method, sizeof method, err));
+    return pith__fail(err, PITH_E_ARGUMENT,
+                      "method: %s makes a capsule, not a text: use pith_encode() or 'pith encode'",
+                      method);
 }
 
 static pith_status check_params(const pith_ctx *ctx, const pith__prompt *prompt, pith_error *err)

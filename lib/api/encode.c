@@ -1,42 +1,51 @@
 /*
- * encode.c: pith_encode: a text into a capsule, by one pass (GIST) or by training (CC, which is
- * recipe cc: training_soft.c).
+ * encode.c: pith_encode: a text into a capsule, by one pass (GIST; the mean of what a model makes of
+ * the text; compressors: encode_compressor.c) or by training (CC, which is recipe cc:
+ * training_soft.c).
  */
 #include "api/api.h"
 #include "api/training.h"
 
+#include <stdio.h>
 #include <string.h>
 
-/* A record is short, but for the text that follows the gist tokens. */
+/* A record is short, but for the text that follows the gist tokens, or a query. */
 #define RECORD_MAX ((size_t)1 << 24)
 
-/* ---- GIST ---------------------------------------------------------------------------------- */
+/* Slots of a mean, unless it is said. */
+#define MEAN_SLOTS 16
 
-/* How the capsule was made, and what is to follow it. */
+/* ---- what all capsules say ------------------------------------------------------------------ */
+
 static pith_status write_record(const pith_model *model, const pith__capsule *capsule,
-                                pith__buf *out, pith_error *err)
+                                const char *more, pith__buf *out, pith_error *err)
 {
     PITH__TRY(pith__buf_printf(out, err,
-                               "{\"method\": \"gist\", \"pith\": \"%s\", \"slots\": %u, "
-                               "\"model\": ",
-                               pith_version(), capsule->slots));
+                               "{\"method\": \"%s\", \"pith\": \"%s\", \"slots\": %u, \"model\": ",
+                               capsule->method, pith_version(), capsule->slots));
     PITH__TRY(pith__train_log_string(out, model->name, err));
-    PITH__TRY(pith__buf_append_text(out, ", \"suffix\": ", err));
-    PITH__TRY(pith__train_log_string(out, model->gist.suffix.data, err));
+    PITH__TRY(pith__buf_append_text(out, more, err));
     return pith__buf_append_text(out, "}", err);
 }
 
-static pith_status add_record(const pith_model *model, pith__capsule *capsule, pith_error *err)
+pith_status pith__encode_finish(const pith_ctx *ctx, const char *text, size_t size,
+                                const char *more, pith__capsule *capsule, pith_error *err)
 {
+    const pith_model *model = ctx->model;
     pith__buf record;
+    capsule->source_bytes = size;
+    pith__sha256_of(text, size, capsule->source_sha256);
+    pith__model_binding(model, &capsule->binding);
     pith__buf_init(&record, &model->mem, RECORD_MAX);
-    pith_status status = write_record(model, capsule, &record, err);
+    pith_status status = write_record(model, capsule, more, &record, err);
     if (status == PITH_OK) {
         status = pith__capsule_set_record(capsule, record.data, record.size, err);
     }
     pith__buf_deinit(&record);
     return status;
 }
+
+/* ---- GIST ---------------------------------------------------------------------------------- */
 
 /* BOS, and the text between what the model was trained to read around it. */
 static pith_status gist_ids(pith_ctx *ctx, const char *text, size_t size, uint32_t **ids,
@@ -77,6 +86,18 @@ static pith_status gist_row(pith_ctx *ctx, const float **out, pith_error *err)
     return pith__model_embedding(&model->weights, model->gist.token, row, err);
 }
 
+/* The record says what is to follow the capsule. */
+static pith_status finish_gist(pith_ctx *ctx, const char *text, size_t size, pith__capsule *capsule,
+                               pith_error *err)
+{
+    const pith_allocator mem = pith__arena_allocator(&ctx->arena);
+    pith__buf more;
+    pith__buf_init(&more, &mem, RECORD_MAX);
+    PITH__TRY(pith__buf_append_text(&more, ", \"suffix\": ", err));
+    PITH__TRY(pith__train_log_string(&more, ctx->model->gist.suffix.data, err));
+    return pith__encode_finish(ctx, text, size, more.data, capsule, err);
+}
+
 static pith_status encode_gist(pith_ctx *ctx, const char *text, size_t size, pith__capsule **out,
                                pith_error *err)
 {
@@ -98,30 +119,72 @@ static pith_status encode_gist(pith_ctx *ctx, const char *text, size_t size, pit
         pith__tokenizer_count(model->tokenizer.tokenizer, text, size, &model->mem, &tokens, err));
     PITH__TRY(pith__gist_encode(&model->weights, pith__thread_count(ctx), ids, count, row, slots,
                                 &model->mem, out, err));
-    pith__capsule *capsule = *out;
-    capsule->source_bytes = size;
-    capsule->source_tokens = tokens; /* without what stands around it */
-    pith__sha256_of(text, size, capsule->source_sha256);
-    pith__model_binding(model, &capsule->binding);
-    return add_record(model, capsule, err);
+    (*out)->source_tokens = tokens; /* without what stands around it */
+    return finish_gist(ctx, text, size, *out, err);
+}
+
+/* ---- mean --------------------------------------------------------------------------------------- */
+
+static pith_status encode_mean(pith_ctx *ctx, const char *text, size_t size, pith__capsule **out,
+                               pith_error *err)
+{
+    const pith_model *model = ctx->model;
+    const double slots = ctx->params.slots;
+    char pool[PITH_VALUE_SIZE];
+    char more[PITH_VALUE_SIZE + 16];
+    uint32_t *ids = NULL;
+    size_t count = 0;
+    PITH__TRY(pith__params_get(&ctx->params, "pool", pool, sizeof pool, err));
+    PITH__TRY(pith__encode_ids(ctx, text, size, &ids, &count, err));
+    PITH__TRY(
+        pith__compress_mean(&model->weights, pith__thread_count(ctx), (pith__pool)ctx->params.pool,
+                            pith__tokenizer_bos(model->tokenizer.tokenizer), ids, count,
+                            slots < 0.0 ? MEAN_SLOTS : (uint32_t)slots, &model->mem, out, err));
+    (void)snprintf(more, sizeof more, ", \"pool\": \"%s\"", pool);
+    return pith__encode_finish(ctx, text, size, more, *out, err);
 }
 
 /* ---- pith_encode ---------------------------------------------------------------------------------- */
+
+static pith_status check_params(const pith__params *p, pith_error *err)
+{
+    const bool has_query = p->query != NULL && p->query[0] != '\0';
+    if (p->method < PITH__METHOD_CC) {
+        char method[PITH_VALUE_SIZE];
+        PITH__TRY(pith__params_get(p, "method", method, sizeof method, err));
+        return pith__fail(err, PITH_E_ARGUMENT,
+                          "method: %s makes texts shorter; cc, gist, mean and those with a "
+                          "compressor make capsules",
+                          method);
+    }
+    if (p->method != PITH__METHOD_SELFCP && (has_query || p->ratio >= 0.0)) {
+        return pith__fail(err, PITH_E_ARGUMENT, "%s: for method selfcp only",
+                          has_query ? "query" : "ratio");
+    }
+    if (p->slots >= 0.0 && p->ratio >= 0.0) {
+        return pith__fail(err, PITH_E_ARGUMENT,
+                          "slots and ratio are both given: either says how many slots there are");
+    }
+    return PITH_OK;
+}
 
 static pith_status encode(pith_ctx *ctx, const char *text, size_t size, pith__capsule **out,
                           pith_error *err)
 {
     const int method = ctx->params.method;
-    if (method != PITH__METHOD_CC && method != PITH__METHOD_GIST) {
-        return pith__fail(err, PITH_E_ARGUMENT,
-                          "method: only cc and gist make capsules; the others make texts shorter");
-    }
+    PITH__TRY(check_params(&ctx->params, err));
     if (size == 0) {
         return pith__fail(err, PITH_E_ARGUMENT, "the text is empty: there is nothing to encode");
     }
     PITH__TRY(pith__check_text(ctx, text, size, err));
-    return method == PITH__METHOD_GIST ? encode_gist(ctx, text, size, out, err)
-                                       : pith__encode_cc(ctx, text, size, out, err);
+    if (method == PITH__METHOD_GIST) {
+        return encode_gist(ctx, text, size, out, err);
+    }
+    if (method == PITH__METHOD_MEAN) {
+        return encode_mean(ctx, text, size, out, err);
+    }
+    return method == PITH__METHOD_CC ? pith__encode_cc(ctx, text, size, out, err)
+                                     : pith__encode_compressed(ctx, text, size, out, err);
 }
 
 pith_status pith_encode(pith_ctx *ctx, const char *text, size_t size, pith_capsule **out,

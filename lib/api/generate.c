@@ -168,8 +168,8 @@ static pith_status read_stream(pith_ctx *ctx, const pith__read_pieces *pieces, p
                          pieces->count == 0
                              ? "there is nothing to write on from: the prompt is empty, and the "
                                "model has no BOS"
-                             : "after a capsule of keys and values a text must follow before "
-                               "anything can be written");
+                             : "after a capsule of keys and values a text must follow, or BOS "
+                               "(regenerate), before anything can be written");
         return PITH_E_ARGUMENT;
     }
     return PITH_OK;
@@ -184,6 +184,15 @@ static pith_status check_attribute(const pith_attribute *a, size_t index, pith_e
                             index, a->omega, a->tau);
 }
 
+/* The prompt behind `before`, as the parameters want it to end. */
+static pith_status prepare_stream(pith_ctx *ctx, const pith_piece *before, size_t n_before,
+                                  const pith_piece *prompt, size_t count, pith__read_pieces *out,
+                                  pith_error *err)
+{
+    PITH__TRY(pith__pieces_prepare(ctx, before, n_before, prompt, count, out, err));
+    return ctx->params.regenerate ? pith__pieces_end_with_bos(ctx, out, err) : PITH_OK;
+}
+
 /* All is checked and tokenised before the first stream is read. */
 static pith_status prepare_streams(pith_ctx *ctx, const pith_piece *prompt, size_t count,
                                    const pith_attribute *attributes, size_t n_attributes,
@@ -196,15 +205,15 @@ static pith_status prepare_streams(pith_ctx *ctx, const pith_piece *prompt, size
         pith__arena_alloc_zero(&ctx->arena, out->count, sizeof *out->readers, &out->readers, err));
     PITH__TRY(
         pith__arena_alloc_zero(&ctx->arena, n_attributes, sizeof *out->pairs, &out->pairs, err));
-    PITH__TRY(pith__pieces_prepare(ctx, NULL, 0, prompt, count, &out->pieces[0], err));
+    PITH__TRY(prepare_stream(ctx, NULL, 0, prompt, count, &out->pieces[0], err));
     for (size_t i = 0; i < n_attributes; i++) {
         const pith_attribute *a = &attributes[i];
         const size_t at = 1 + 2 * i;
         PITH__TRY(check_attribute(a, i, err));
-        PITH__TRY(pith__pieces_prepare(ctx, a->toward, a->n_toward, prompt, count, &out->pieces[at],
-                                       err));
-        PITH__TRY(pith__pieces_prepare(ctx, a->away, a->n_away, prompt, count, &out->pieces[at + 1],
-                                       err));
+        PITH__TRY(
+            prepare_stream(ctx, a->toward, a->n_toward, prompt, count, &out->pieces[at], err));
+        PITH__TRY(
+            prepare_stream(ctx, a->away, a->n_away, prompt, count, &out->pieces[at + 1], err));
         out->pairs[i] =
             (pith__stream_pair){&out->readers[at], &out->readers[at + 1], a->omega, a->tau};
     }

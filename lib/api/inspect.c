@@ -1,10 +1,9 @@
 /*
  * inspect.c: a GGUF file described, as text or as JSON.
  */
-#include "api/api.h"
+#include "api/inspect.h"
 #include "render/render.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +13,9 @@
 typedef struct report {
     const pith__gguf *gguf;
     pith__capsule *capsule; /* NULL: it is another kind of file */
+    bool is_compressor;
+    pith__inspect_compressor compressor;
+    pith__bank bank; /* empty: it is another kind of file */
     const char *path;
     size_t file_size;
     pith__buf out;
@@ -107,7 +109,7 @@ static const char *kind_name(const pith__capsule *capsule)
     return capsule->kind == PITH__CAPSULE_KV ? "kv" : "embeddings";
 }
 
-static const char *stored_as(const pith__capsule *capsule)
+const char *pith__inspect_stored_as(const pith__capsule *capsule)
 {
     static const char *const names[] = {
         [PITH__CAPSULE_F32] = "f32", [PITH__CAPSULE_F16] = "f16", [PITH__CAPSULE_INT8] = "int8"};
@@ -129,8 +131,7 @@ static json_t *json_of_tensor(const pith__gguf_tensor *tensor)
                      "bytes", (json_int_t)tensor->size);
 }
 
-/* A hash; null for none. */
-static json_t *json_of_hash(const char *sha256)
+json_t *pith__inspect_json_hash(const char *sha256)
 {
     return sha256[0] == '\0' ? json_null() : json_string(sha256);
 }
@@ -138,17 +139,19 @@ static json_t *json_of_hash(const char *sha256)
 static json_t *json_of_capsule(const pith__capsule *c)
 {
     json_t *record = json_loadb(c->record, c->record_size, 0, NULL);
-    return json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:s, s:I, s:o, s:s, s:I, s:b, s:o, s:o, s:o, s:o}", "method",
-        c->method, "kind", kind_name(c), "slots", (json_int_t)c->slots, "layers",
-        (json_int_t)c->layers, "width", (json_int_t)c->width, "type", stored_as(c), "bytes",
-        (json_int_t)pith__capsule_bytes(c, c->type), "source",
-        json_pack("{s:I, s:I, s:o}", "bytes", (json_int_t)c->source_bytes, "tokens",
-                  (json_int_t)c->source_tokens, "sha256", json_of_hash(c->source_sha256)),
-        "position_mode", c->position_mode, "advance", (json_int_t)c->advance, "bos", (int)c->bos,
-        "model_sha256", json_of_hash(c->binding.model), "tokenizer_sha256",
-        json_of_hash(c->binding.tokenizer), "adapter_sha256", json_of_hash(c->binding.adapter),
-        "record", record != NULL ? record : json_null());
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:I, s:o, s:s, s:I, s:b, s:o, s:o, s:o, s:o}",
+                     "method", c->method, "kind", kind_name(c), "slots", (json_int_t)c->slots,
+                     "layers", (json_int_t)c->layers, "width", (json_int_t)c->width, "type",
+                     pith__inspect_stored_as(c), "bytes",
+                     (json_int_t)pith__capsule_bytes(c, c->type), "source",
+                     json_pack("{s:I, s:I, s:o}", "bytes", (json_int_t)c->source_bytes, "tokens",
+                               (json_int_t)c->source_tokens, "sha256",
+                               pith__inspect_json_hash(c->source_sha256)),
+                     "position_mode", c->position_mode, "advance", (json_int_t)c->advance, "bos",
+                     (int)c->bos, "model_sha256", pith__inspect_json_hash(c->binding.model),
+                     "tokenizer_sha256", pith__inspect_json_hash(c->binding.tokenizer),
+                     "adapter_sha256", pith__inspect_json_hash(c->binding.adapter), "record",
+                     record != NULL ? record : json_null());
 }
 
 static pith_status write_json(report *r)
@@ -172,6 +175,11 @@ static pith_status write_json(report *r)
     const bool complete =
         (r->capsule == NULL ||
          json_object_set_new(root, "capsule", json_of_capsule(r->capsule)) == 0) &&
+        (!r->is_compressor ||
+         json_object_set_new(root, "compressor", pith__inspect_compressor_json(&r->compressor)) ==
+             0) &&
+        (r->bank.count == 0 ||
+         json_object_set_new(root, "bank", pith__inspect_bank_json(&r->bank)) == 0) &&
         json_object_update(root, about) == 0;
     char *text = !complete ? NULL : json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     pith_status status = PITH_OK;
@@ -252,51 +260,68 @@ static pith_status write_tensors(report *r)
     return PITH_OK;
 }
 
-static pith_status write_hash(report *r, const char *name, const char *sha256)
+pith_status pith__inspect_hash(pith__buf *out, const char *name, const char *sha256,
+                               pith_error *err)
 {
-    return pith__buf_printf(&r->out, r->err, "  %-10s %s\n", name,
-                            sha256[0] == '\0' ? "none" : sha256);
+    return pith__buf_printf(out, err, "  %-10s %s\n", name, sha256[0] == '\0' ? "none" : sha256);
 }
 
-/* JSON of whoever made the file: nothing in it may speak to a terminal. */
+pith_status pith__inspect_foreign(pith__buf *out, const char *text, size_t size, pith_error *err)
+{
+    const pith__shown shown = {text, size, 0, size};
+    size_t step = 0;
+    for (size_t i = 0; i < size; i += step) {
+        uint32_t code_point = 0;
+        const bool is_plain =
+            pith__look_at(&shown, i, &step, &code_point) == PITH__LOOK_PLAIN && code_point >= 0x20;
+        if (is_plain) {
+            PITH__TRY(pith__buf_append(out, &text[i], step, err));
+        } else {
+            PITH__TRY(pith__buf_append_text(out, text[i] == '\n' ? "\\n" : "?", err));
+        }
+    }
+    return PITH_OK;
+}
+
 static pith_status write_record(report *r, const pith__capsule *c)
 {
     PITH__TRY(pith__buf_printf(&r->out, r->err, "  %-10s ", "record"));
-    const pith__shown shown = {c->record, c->record_size, 0, c->record_size};
-    size_t size = 0;
-    for (size_t i = 0; i < c->record_size; i += size) {
-        uint32_t code_point = 0;
-        const bool is_plain =
-            pith__look_at(&shown, i, &size, &code_point) == PITH__LOOK_PLAIN && code_point >= 0x20;
-        PITH__TRY(is_plain ? pith__buf_append(&r->out, &c->record[i], size, r->err)
-                           : pith__buf_append(&r->out, "?", 1, r->err));
-    }
+    PITH__TRY(pith__inspect_foreign(&r->out, c->record, c->record_size, r->err));
     return pith__buf_append_text(&r->out, "\n\n", r->err);
+}
+
+const char *pith__inspect_position_mode(const char *mode)
+{
+    if (strcmp(mode, "continue") == 0) {
+        return "what follows stands where it would after the text";
+    }
+    return strcmp(mode, "release") == 0
+               ? "what follows stands so many places on as there are slots, wherever those are"
+               : "what follows stands right after the slots";
 }
 
 static pith_status write_capsule(report *r)
 {
     const pith__capsule *c = r->capsule;
-    const char *mode = strcmp(c->position_mode, "continue") == 0
-                           ? "what follows stands where it would after the text"
-                           : "what follows stands right after the slots";
+    const char *mode = pith__inspect_position_mode(c->position_mode);
     char layers[32] = "";
     if (c->kind == PITH__CAPSULE_KV) {
         (void)snprintf(layers, sizeof layers, "%u layers of ", c->layers);
     }
-    PITH__TRY(pith__buf_printf(&r->out, r->err,
-                               "capsule, method %s: %u slots, %s, %srows of %u, %s, %llu bytes\n",
-                               c->method, c->slots, kind_name(c), layers, c->width, stored_as(c),
-                               (unsigned long long)pith__capsule_bytes(c, c->type)));
-    PITH__TRY(pith__buf_printf(&r->out, r->err, "  %-10s %llu bytes, %llu tokens, SHA-256 %s\n",
-                               "source", (unsigned long long)c->source_bytes,
-                               (unsigned long long)c->source_tokens, c->source_sha256));
+    PITH__TRY(pith__buf_printf(
+        &r->out, r->err, "capsule, method %s: %u slots, %s, %srows of %u, %s, %llu bytes\n",
+        c->method, c->slots, kind_name(c), layers, c->width, pith__inspect_stored_as(c),
+        (unsigned long long)pith__capsule_bytes(c, c->type)));
+    PITH__TRY(pith__buf_printf(&r->out, r->err, "  %-10s %llu bytes, %llu tokens%s%s\n", "source",
+                               (unsigned long long)c->source_bytes,
+                               (unsigned long long)c->source_tokens,
+                               c->source_sha256[0] == '\0' ? "" : ", SHA-256 ", c->source_sha256));
     PITH__TRY(pith__buf_printf(&r->out, r->err, "  %-10s %s: takes %u, %s; BOS %s\n", "positions",
                                c->position_mode, c->advance, mode,
                                c->bos ? "before it" : "not before it"));
-    PITH__TRY(write_hash(r, "model", c->binding.model));
-    PITH__TRY(write_hash(r, "tokenizer", c->binding.tokenizer));
-    PITH__TRY(write_hash(r, "adapter", c->binding.adapter));
+    PITH__TRY(pith__inspect_hash(&r->out, "model", c->binding.model, r->err));
+    PITH__TRY(pith__inspect_hash(&r->out, "tokenizer", c->binding.tokenizer, r->err));
+    PITH__TRY(pith__inspect_hash(&r->out, "adapter", c->binding.adapter, r->err));
     return write_record(r, c);
 }
 
@@ -304,6 +329,12 @@ static pith_status write_text(report *r)
 {
     if (r->capsule != NULL) {
         PITH__TRY(write_capsule(r));
+    }
+    if (r->is_compressor) {
+        PITH__TRY(pith__inspect_compressor_text(&r->compressor, &r->out, r->err));
+    }
+    if (r->bank.count > 0) {
+        PITH__TRY(pith__inspect_bank_text(&r->bank, &r->out, r->err));
     }
     PITH__TRY(pith__buf_printf(&r->out, r->err,
                                "%s: GGUF version %u, %zu bytes, %llu parameters\n\n"
@@ -315,20 +346,29 @@ static pith_status write_text(report *r)
     return write_tensors(r);
 }
 
-/* Whether the file says that it is a capsule. */
-static bool is_capsule(const pith__gguf *gguf)
+/* Whether the file says that it is such a one. */
+static bool is_a(const pith__gguf *gguf, const char *wanted)
 {
     pith__gguf_string type = {NULL, 0};
     return pith__gguf_get_string_or(gguf, "general.type", "", &type, NULL) == PITH_OK &&
-           pith__gguf_string_equal(type, "capsule");
+           pith__gguf_string_equal(type, wanted);
 }
 
 static pith_status describe(report *r, const pith__file *file, bool json, pith_write_fn write,
                             void *user)
 {
-    if (is_capsule(r->gguf)) { /* which has a checksum: a damaged one is not described */
+    r->is_compressor = is_a(r->gguf, "compressor");
+    if (is_a(r->gguf, "capsule")) { /* which has a checksum: a damaged one is not described */
         PITH__TRY(pith__capsule_parse(file->data, file->size, &pith__allocator_default, &r->capsule,
                                       r->err));
+    }
+    if (r->is_compressor) {
+        PITH__TRY(pith__compressor_read_about(r->gguf, &r->compressor.about,
+                                              &r->compressor.record_size, r->err));
+    }
+    if (is_a(r->gguf, "capsules")) { /* likewise */
+        PITH__TRY(
+            pith__bank_parse(file->data, file->size, &pith__allocator_default, &r->bank, r->err));
     }
     PITH__TRY(json ? write_json(r) : write_text(r));
     return write(user, r->out.data, r->out.size)
@@ -350,6 +390,7 @@ pith_status pith_inspect(const char *path, bool json, pith_write_fn write, void 
         status = describe(&r, &file, json, write, user);
         pith__buf_deinit(&r.out);
         pith__capsule_free(r.capsule);
+        pith__bank_deinit(&r.bank);
     }
     pith__gguf_deinit(&gguf);
     pith__file_close(&file);

@@ -16,10 +16,10 @@
 
 static const pith__param rows[] = {
     {{"method", 'M', PITH_PARAM_ENUM, 0, 0, "selective",
-      "selective|llmlingua|longllmlingua|cc|gist", "", "0.1", "compress",
+      "selective|llmlingua|longllmlingua|cc|gist|500x|icae|selfcp|mean", "", "0.1", "compress",
       "Compression method: selective is Selective Context, which drops the units with the least "
       "self-information. llmlingua also drops whole contexts and judges text by what was kept "
-      "before it. longllmlingua does so for a question. cc and gist make capsules, not text: "
+      "before it. longllmlingua does so for a question. The others make capsules, not text: "
       "pith_encode() or 'pith encode'."},
      ROW(method)},
     {{"preset", 0, PITH_PARAM_ENUM, 0, 0, "none",
@@ -207,9 +207,20 @@ static const pith__param rows[] = {
       "draws, how method cc learns. The same seed gives the same result."},
      ROW(seed)},
     {{"slots", 'k', PITH_PARAM_INT, 1, 65536, "", "", "tokens", "0.4", "encode",
-      "Virtual tokens of the capsule. Default: for gist as many as the model was trained with, for "
-      "cc 16."},
+      "Virtual tokens of the capsule; of a compressor, of every segment of the text. Default: for "
+      "gist and compressors as many as were trained, for cc and mean 16."},
      ROW(slots)},
+    {{"ratio", 0, PITH_PARAM_INT, 1, 65536, "", "", "tokens", "0.5", "encode",
+      "Method selfcp: tokens of text per slot. Default: as the compressor was trained."},
+     ROW(ratio)},
+    {{"query", 0, PITH_PARAM_TEXT, 0, 0, "", "", "", "0.5", "encode",
+      "Method selfcp: a question that is read before every segment of the text, so that the slots "
+      "hold what answers it."},
+     ROW(query)},
+    {{"pool", 0, PITH_PARAM_ENUM, 0, 0, "kv", "kv|hidden|embeddings", "", "0.5", "encode",
+      "Method mean: what is averaged: keys and values of every layer, last hidden states, or the "
+      "embeddings of the tokens."},
+     ROW(pool)},
     {{"steps", 'n', PITH_PARAM_INT, 1, TOKENS_MAX, "", "", "updates", "0.4", "encode",
       "Method cc: updates of the soft prompt. Default: as recipe cc has it."},
      ROW(steps)},
@@ -247,6 +258,9 @@ static const pith__param rows[] = {
     {{"ignore-eos", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.4", "generate",
       "Write on when the model ends its text."},
      ROW(ignore_eos)},
+    {{"regenerate", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.5", "generate",
+      "End the prompt with BOS: behind the capsule of a compressor that asks for its text."},
+     ROW(regenerate)},
 };
 
 #define PARAM_COUNT (sizeof rows / sizeof rows[0])
@@ -285,6 +299,15 @@ static pith_status check_budget_change(const pith_param_info *info, const char *
     return PITH_OK;
 }
 
+static pith_status check_utf8(const pith_param_info *info, const char *value, pith_error *err)
+{
+    size_t bad = 0;
+    return pith__utf8_check(value, strlen(value), &bad)
+               ? PITH_OK
+               : pith__fail_at(err, PITH_E_UTF8, bad, "%s: byte 0x%02x is not valid UTF-8",
+                               info->name, (unsigned)(unsigned char)value[bad]);
+}
+
 /* A protection rule that does not compile is refused where it is given. */
 static pith_status check_rule(bool is_regex, const pith_allocator *mem, const char *value,
                               pith_error *err)
@@ -313,8 +336,11 @@ static pith_status check_key_rate(const pith_allocator *mem, const char *value, 
 static pith_status check_value(const pith_param_info *info, const char *value,
                                const pith_allocator *mem, pith_error *err)
 {
-    if (info->type == PITH_PARAM_TEXT) {
+    if (strcmp(info->name, "context-budget") == 0) {
         return check_budget_change(info, value, err);
+    }
+    if (strcmp(info->name, "query") == 0) {
+        return check_utf8(info, value, err);
     }
     if (strcmp(info->name, "keep-tag") == 0) {
         return pith__tag_name_is_valid(value)

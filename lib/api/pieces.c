@@ -66,12 +66,23 @@ static pith_status add(pith_ctx *ctx, const pith_piece *piece, pith__read_pieces
     return PITH_OK;
 }
 
+static pith_status check_context(const pith_ctx *ctx, const pith__read_pieces *pieces,
+                                 pith_error *err)
+{
+    const uint32_t context = ctx->model->weights.config.context;
+    if (pieces->positions <= context && pieces->tokens <= context) {
+        return PITH_OK;
+    }
+    return pith__fail(err, PITH_E_CONTEXT,
+                      "the prompt takes %zu tokens in %zu positions, the model's context is %u",
+                      pieces->tokens, pieces->positions, context);
+}
+
 pith_status pith__pieces_prepare(pith_ctx *ctx, const pith_piece *before, size_t n_before,
                                  const pith_piece *pieces, size_t count, pith__read_pieces *out,
                                  pith_error *err)
 {
-    const uint32_t context = ctx->model->weights.config.context;
-    *out = (pith__read_pieces){.count = 0};
+    *out = (pith__read_pieces){.count = 0, .ending = PITH__NO_ID};
     PITH__TRY(
         pith__arena_alloc(&ctx->arena, n_before + count, sizeof *out->items, &out->items, err));
     for (size_t i = 0; i < n_before; i++) {
@@ -83,12 +94,20 @@ pith_status pith__pieces_prepare(pith_ctx *ctx, const pith_piece *before, size_t
     out->bos = find_bos(ctx, out);
     out->tokens += out->bos != PITH__NO_ID;
     out->positions += out->bos != PITH__NO_ID;
-    if (out->positions > context || out->tokens > context) {
-        return pith__fail(err, PITH_E_CONTEXT,
-                          "the prompt takes %zu tokens in %zu positions, the model's context is %u",
-                          out->tokens, out->positions, context);
+    return check_context(ctx, out, err);
+}
+
+pith_status pith__pieces_end_with_bos(const pith_ctx *ctx, pith__read_pieces *pieces,
+                                      pith_error *err)
+{
+    pieces->ending = pith__tokenizer_bos(ctx->model->tokenizer.tokenizer);
+    if (pieces->ending == PITH__NO_ID) {
+        return pith__fail(err, PITH_E_ARGUMENT,
+                          "regenerate: the model has no BOS, after which a text could come back");
     }
-    return PITH_OK;
+    pieces->tokens++;
+    pieces->positions++;
+    return check_context(ctx, pieces, err);
 }
 
 pith_status pith__pieces_read(const pith__read_pieces *pieces, pith__reader *reader,
@@ -103,5 +122,6 @@ pith_status pith__pieces_read(const pith__read_pieces *pieces, pith__reader *rea
                       ? pith__capsule_read(piece->capsule, reader, err)
                       : pith__reader_ids(reader, piece->ids, piece->count, NULL, err));
     }
-    return PITH_OK;
+    return pieces->ending == PITH__NO_ID ? PITH_OK
+                                         : pith__reader_ids(reader, &pieces->ending, 1, NULL, err);
 }

@@ -100,6 +100,10 @@ static const pith__training_recipe recipes[] = {
     {"cc", PITH__RECIPE_CC, pith__run_condense},
     {"distill", PITH__RECIPE_DISTILL, pith__run_condense},
     {"gist", PITH__RECIPE_GIST, pith__run_gist},
+    {"500x", PITH__RECIPE_500X, pith__run_compressor},
+    {"icae", PITH__RECIPE_ICAE, pith__run_compressor},
+    {"selfcp", PITH__RECIPE_SELFCP, pith__run_compressor},
+    {"retention", PITH__RECIPE_RETENTION, pith__run_retention},
     {"evaluate", PITH__RECIPE_EVALUATE, pith__run_evaluate},
 };
 
@@ -146,9 +150,13 @@ pith_status pith_training_set(pith_training *training, const char *name, const c
     const pith__param *p = pith__table_find(&training->table, name);
     PITH__TRY(
         pith__table_set(&training->table, &training->params, &training->mem, name, value, err));
-    return p != NULL && p->field == offsetof(pith__training_params, mode)
+    if (p == NULL || p->field != offsetof(pith__training_params, mode)) {
+        return PITH_OK;
+    }
+    return training->recipe->bit == PITH__RECIPE_CC
                ? pith__condense_apply_mode(&training->table, &training->params, &training->mem, err)
-               : PITH_OK;
+               : pith__compressor_apply_mode(&training->table, &training->params, &training->mem,
+                                             err);
 }
 
 pith_status pith_training_get(const pith_training *training, const char *name, char *value,

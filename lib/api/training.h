@@ -15,6 +15,10 @@
 #define PITH__RECIPE_CC        16U
 #define PITH__RECIPE_DISTILL   32U
 #define PITH__RECIPE_GIST      64U
+#define PITH__RECIPE_500X      128U
+#define PITH__RECIPE_ICAE      256U
+#define PITH__RECIPE_SELFCP    512U
+#define PITH__RECIPE_RETENTION 1024U
 
 /*
  * Values of the parameters of all recipes. A number that was not given is negative, a text
@@ -31,6 +35,8 @@ typedef struct pith__training_params {
     char *context_file;
     double held_out_every;
     double continuations, temperature;
+    pith__texts questions;
+    double question_share, continuation, held_out;
     double seed;
     /* vocabulary */
     double vocab_size;
@@ -47,6 +53,15 @@ typedef struct pith__training_params {
     char *gist_token;
     pith__texts conditions;
     double generate, max_tokens;
+    /* compressors */
+    char *start; /* "init-from" */
+    double ratio, window, shortest, slot_deviation, micro_batch, conditional;
+    pith__texts strategies;
+    /* what memory retains */
+    pith__texts compressors;
+    pith__texts lengths, slot_counts;
+    pith__texts ways;
+    double texts;
     /* training */
     double steps, epochs, batch_size, length, lanes;
     double evaluate_every, evaluate_bytes;
@@ -67,23 +82,27 @@ typedef struct pith__training_params {
     char *plot;
     double threads;
     /* choices and flags of all of them */
-    int pre;          /* of the parameter's choices: see pith__table_get() */
-    int type;         /* pith__weight_type */
-    int optimizer;    /* pith__optimizer_kind */
-    int schedule;     /* pith__schedule_kind */
-    int mode;         /* pith__soft_mode */
-    int kl;           /* pith__kl_direction */
-    int init;         /* pith__soft_start */
-    int capsule_type; /* pith_capsule_type */
+    int pre;           /* of the parameter's choices: see pith__table_get() */
+    int type;          /* pith__weight_type */
+    int optimizer;     /* pith__optimizer_kind */
+    int schedule;      /* pith__schedule_kind */
+    int mode;          /* pith__soft_mode */
+    int kl;            /* pith__kl_direction */
+    int init;          /* pith__soft_start */
+    int capsule_type;  /* pith_capsule_type */
+    int layout;        /* pith__slot_layout */
+    int position_mode; /* pith__slot_mode */
     bool tied;
     bool recompute;
     bool resume;
     bool first_token;
     bool no_bos;
     bool controls;
+    bool elastic, pads, has_norm;
+    bool writes, ablates;
 } pith__training_params;
 
-/* Whose choices recipe cc makes. */
+/* Whose choices recipe cc makes, and those of compressors. */
 typedef enum pith__soft_mode { PITH__SOFT_MODE_PITH, PITH__SOFT_MODE_OFFICIAL } pith__soft_mode;
 
 /* ---- parameters (training_params.c) ------------------------------------------------------ */
@@ -106,6 +125,17 @@ unsigned pith__training_matrices(const char *entry);
 
 /* A condition of recipe gist by its name; false for an unknown one. */
 bool pith__training_condition(const char *name, pith__gist_condition *out);
+
+/* Adds "NAME=WEIGHT", or several with commas, strategies of recipe selfcp, to `mix`. E_ARGUMENT or
+ * E_RANGE. */
+PITH_NODISCARD pith_status pith__training_strategies(const char *entry, pith__selfcp_mix *mix,
+                                                     pith_error *err);
+
+/* An entry of recipe retention's length or slots: a number above 0; false for anything else. */
+bool pith__training_count(const char *text, uint32_t *out);
+
+/* A way of recipe retention by its name; false for an unknown one. */
+bool pith__training_way(const char *name, pith__retention_way *out);
 
 /* ---- a run (training.c) -------------------------------------------------------------------- */
 
@@ -151,6 +181,8 @@ pith_status pith__run_align(pith__training_run *r, pith_error *err);
 pith_status pith__run_evaluate(pith__training_run *r, pith_error *err);
 pith_status pith__run_condense(pith__training_run *r, pith_error *err); /* cc and distill */
 pith_status pith__run_gist(pith__training_run *r, pith_error *err);
+pith_status pith__run_compressor(pith__training_run *r, pith_error *err); /* 500x, icae, selfcp */
+pith_status pith__run_retention(pith__training_run *r, pith_error *err);
 
 /* ---- what recipes share (training_common.c) ------------------------------------------------- */
 
@@ -216,6 +248,11 @@ pith_status pith__condense_read(const pith__training_params *p, unsigned bit,
 /* Mode of recipe cc: what it sets. */
 pith_status pith__condense_apply_mode(const pith__param_table *table, pith__training_params *params,
                                       const pith_allocator *mem, pith_error *err);
+
+/* Mode of recipes 500x, icae and selfcp (training_compressor.c). */
+pith_status pith__compressor_apply_mode(const pith__param_table *table,
+                                        pith__training_params *params, const pith_allocator *mem,
+                                        pith_error *err);
 
 /*
  * Method cc of pith_encode(): the recipe with the context's parameters and model. Fails like

@@ -7,7 +7,8 @@
 
 static pith_status check_template(const pith__align_settings *s, pith_error *err)
 {
-    const pith__pair_format format = {s->prompt_key, s->completion_key, s->format};
+    const pith__pair_format format = {
+        .prompt_key = s->prompt_key, .completion_key = s->completion_key, .text = s->format};
     pith_error reason;
     const pith_status status = pith__pair_format_check(&format, &reason);
     return status == PITH_OK ? PITH_OK : pith__fail(err, status, "template: %s", reason.message);

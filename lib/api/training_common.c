@@ -103,12 +103,17 @@ static pith_status check_inputs(const pith__training_run *r, const char *name, c
         const char *name;
         const pith__texts *files;
     } lists[] = {{r->training->recipe->bit == PITH__RECIPE_GIST ? "data" : "pairs", &p->pairs},
-                 {"test", &p->tests}};
+                 {"test", &p->tests},
+                 {"questions", &p->questions},
+                 {"compressor", &p->compressors}};
     if (path != p->output) {
         PITH__TRY(check_apart(name, path, "model", p->model, err));
         PITH__TRY(check_apart(name, path, "tokenizer", p->tokenizer, err));
     }
     PITH__TRY(check_apart(name, path, "context", p->context_file, err));
+    if (path != p->output) {
+        PITH__TRY(check_apart(name, path, "init-from", p->start, err));
+    }
     for (size_t k = 0; k < p->data.count; k++) {
         PITH__TRY(check_apart(name, path, "data", r->sources[k].path, err));
     }

@@ -20,11 +20,17 @@
 #define CC        PITH__RECIPE_CC
 #define DISTILL   PITH__RECIPE_DISTILL
 #define GIST      PITH__RECIPE_GIST
+#define M500X     PITH__RECIPE_500X
+#define ICAE      PITH__RECIPE_ICAE
+#define SELFCP    PITH__RECIPE_SELFCP
+#define RETENTION PITH__RECIPE_RETENTION
 #define CONDENSES (CC | DISTILL)
+#define ENCODERS  (M500X | ICAE) /* are trained */
+#define COMPRESS  (ENCODERS | SELFCP)
 #define TUNES     (ALIGN | GIST) /* a model, to texts that end */
-#define LEARNS    (BASE | TUNES | CONDENSES)
-#define MODELS    (BASE | TUNES)     /* that are written */
-#define CHOOSES   (MODELS | DISTILL) /* an optimizer: there are matrices */
+#define LEARNS    (BASE | TUNES | CONDENSES | COMPRESS)
+#define MODELS    (BASE | TUNES)                /* that are written */
+#define CHOOSES   (MODELS | DISTILL | COMPRESS) /* an optimizer: there are matrices */
 #define ADAPTS    (TUNES | DISTILL)
 #define MAKES     (TOKENIZER | LEARNS) /* a file */
 
@@ -46,6 +52,96 @@ static const pith__param rows[] = {
       "Text to take continuations from: FILE, or FILE=WEIGHT. Without it the model writes them "
       "itself, after the context. A line that holds nothing but <|endoftext|> ends a document."},
      ROW(data, CONDENSES)},
+    {{"data", 'd', PITH_PARAM_LIST, 0, 0, "", "", "files", "0.5", "data",
+      "Text to repeat or to go on from: FILE, or FILE=WEIGHT for its share of what is read "
+      "(default "
+      "1). A line that holds nothing but <|endoftext|> ends a document."},
+     ROW(data, COMPRESS)},
+    {{"questions", 'q', PITH_PARAM_LIST, 0, 0, "", "", "files", "0.5", "data",
+      "JSONL file: every line is an object with a context, a question and an answer, three "
+      "strings. "
+      "The context is compressed."},
+     ROW(questions, COMPRESS)},
+    {{"question-share", 0, PITH_PARAM_FLOAT, 0, 1, "0.5", "", "share", "0.5", "data",
+      "Share of the samples that are questions, if there is text too."},
+     ROW(question_share, COMPRESS)},
+    {{"template", 0, PITH_PARAM_TEXT, 0, 0, PITH__QUESTION_FORMAT, "", "", "0.5", "data",
+      "What is read behind the memory of a context: any text around the two."},
+     ROW(template_text, COMPRESS)},
+    {{"continuation", 0, PITH_PARAM_FLOAT, 0, 1, "0", "", "share", "0.5", "data",
+      "Share of the texts that are not to be repeated but gone on with."},
+     ROW(continuation, M500X)},
+    {{"continuation", 0, PITH_PARAM_FLOAT, 0, 1, "0.5", "", "share", "0.5", "data",
+      "Share of the texts that are not to be repeated but gone on with."},
+     ROW(continuation, ICAE | SELFCP)},
+    {{"shortest", 0, PITH_PARAM_INT, 1, SIDE_MAX, "", "", "tokens", "0.5", "data",
+      "Tokens of a text at least; all numbers up to length are equally likely. Default: a quarter "
+      "of length."},
+     ROW(shortest, COMPRESS)},
+    {{"held-out", 0, PITH_PARAM_INT, 0, COUNT_MAX, "64", "", "texts", "0.5", "data",
+      "Judge by so many held-out texts, and as many questions."},
+     ROW(held_out, COMPRESS)},
+    {{"held-out-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "100", "", "documents", "0.5", "data",
+      "Leave one document in so many, and one context with all its questions, out of training, to "
+      "be judged by. 0: none."},
+     ROW(held_out_every, COMPRESS)},
+    {{"data", 'd', PITH_PARAM_LIST, 0, 0, "", "", "files", "0.5", "data",
+      "Text to repeat. A line that holds nothing but <|endoftext|> ends a document."},
+     ROW(data, RETENTION)},
+    {{"questions", 'q', PITH_PARAM_LIST, 0, 0, "", "", "files", "0.5", "data",
+      "JSONL file: every line is an object with a context, a question and an answer, three "
+      "strings; "
+      "for way given also \"shorter\", an array of strings, one for each of slots. A line without "
+      "question and answer is a text to repeat."},
+     ROW(questions, RETENTION)},
+    {{"template", 0, PITH_PARAM_TEXT, 0, 0, PITH__QUESTION_FORMAT, "", "", "0.5", "data",
+      "What is read behind a context: any text around the two. If not given: as the compressors "
+      "learned it."},
+     ROW(template_text, RETENTION)},
+    {{"texts", 0, PITH_PARAM_INT, 1, COUNT_MAX, "64", "", "texts", "0.5", "data",
+      "Read so many texts of every length, and so many questions, spread evenly over the files."},
+     ROW(texts, RETENTION)},
+    {{"held-out-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "100", "", "documents", "0.5", "data",
+      "Read the documents, and the contexts with their questions, that training with this number "
+      "leaves out. 0: all."},
+     ROW(held_out_every, RETENTION)},
+    {{"seed", 0, PITH_PARAM_INT, 0, 4294967295.0, "0", "", "", "0.5", "data",
+      "Seed of the choice of texts and of their places in documents."},
+     ROW(seed, RETENTION)},
+    {{"model", 'm', PITH_PARAM_PATH, 0, 0, "", "", "", "0.5", "model",
+      "GGUF model that reads and writes. Default: the built-in one."},
+     ROW(model, RETENTION)},
+    {{"compressor", 'c', PITH_PARAM_LIST, 0, 0, "", "", "files", "0.5", "model",
+      "Compressor for this model, of recipe 500x, icae or selfcp."},
+     ROW(compressors, RETENTION)},
+    {{"length", 'l', PITH_PARAM_LIST, 0, 0, "96", "", "tokens", "0.5", "model",
+      "Tokens of a text to repeat. Longer contexts of questions are cut to the largest length, "
+      "around "
+      "the answer."},
+     ROW(lengths, RETENTION)},
+    {{"slots", 'k', PITH_PARAM_LIST, 0, 0, "16", "", "tokens", "0.5", "model",
+      "Virtual tokens, or tokens, that are read instead. Those that a compressor cannot make, or "
+      "that "
+      "are no fewer than the text has, have no row."},
+     ROW(slot_counts, RETENTION)},
+    {{"way", 'w', PITH_PARAM_LIST, 0, 0, "", "", "", "0.5", "model",
+      "How the model knows a text: full, none, truncated (the first tokens), last, given (what a "
+      "line "
+      "says instead), mean-kv, mean-hidden, mean-embeddings, compressor, shuffled (the memory of "
+      "another text). Default: all but given."},
+     ROW(ways, RETENTION)},
+    {{"generate", 0, PITH_PARAM_FLAG, 0, 0, "true", "", "", "0.5", "model",
+      "Write texts and answers, greedily, for ROUGE-L, BLEU, F1 and exact matches. Without it "
+      "there "
+      "are nats per token alone."},
+     ROW(writes, RETENTION)},
+    {{"max-tokens", 0, PITH_PARAM_INT, 1, SIDE_MAX, "32", "", "tokens", "0.5", "model",
+      "Of an answer that is written."},
+     ROW(max_tokens, RETENTION)},
+    {{"ablate", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.5", "model",
+      "Leave out each slot of a compressor's memory in turn, where there are 16 at most: what it "
+      "carries."},
+     ROW(ablates, RETENTION)},
     {{"continuations", 0, PITH_PARAM_INT, 1, 1e6, "256", "", "texts", "0.4", "data",
       "How many to learn from; a tenth as many, at least 8, are made besides, to be judged by."},
      ROW(continuations, CONDENSES)},
@@ -115,6 +211,12 @@ static const pith__param rows[] = {
     {{"model", 'm', PITH_PARAM_PATH, 0, 0, "", "", "", "0.4", "model",
       "GGUF model that is to do without the context. Default: the built-in one."},
      ROW(model, CONDENSES)},
+    {{"model", 'm', PITH_PARAM_PATH, 0, 0, "", "", "", "0.5", "model",
+      "GGUF model that the compressor is for; it is not changed. Default: the built-in one."},
+     ROW(model, COMPRESS)},
+    {{"init-from", 0, PITH_PARAM_PATH, 0, 0, "", "", "", "0.5", "model",
+      "Compressor to go on from, of the same shape; an adapter's rank and alpha are its own."},
+     ROW(start, COMPRESS)},
     {{"model", 'm', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "model", "GGUF model that reads."},
      ROW(model, EVALUATE)},
     {{"length", 'l', PITH_PARAM_INT, 2, SIDE_MAX, "", "", "tokens", "0.3", "model",
@@ -122,7 +224,7 @@ static const pith__param rows[] = {
      ROW(length, EVALUATE)},
     {{"threads", 't', PITH_PARAM_INT, 0, 1024, "0", "", "threads", "0.3", "model",
       "Threads to work with. 0: as many as there are processors."},
-     ROW(threads, EVALUATE)},
+     ROW(threads, EVALUATE | RETENTION)},
     {{"layers", 0, PITH_PARAM_INT, 1, SIDE_MAX, "", "", "layers", "0.3", "model",
       "Layers. Default: 8."},
      ROW(layers, BASE)},
@@ -157,11 +259,14 @@ static const pith__param rows[] = {
      ROW(tied, BASE)},
     {{"name", 0, PITH_PARAM_TEXT, 0, 0, "", "", "", "0.3", "model",
       "Name that the file gets. Default: that of the output without folders and extension."},
-     ROW(name, TOKENIZER | MODELS | DISTILL)},
+     ROW(name, TOKENIZER | MODELS | DISTILL | COMPRESS)},
     {{"type", 0, PITH_PARAM_ENUM, 0, 0, "f32", "f32|f16|int8", "", "0.3", "model",
       "How matrices are stored in the result. int8 is what pith multiplies: nothing is converted "
       "when the model is opened."},
      ROW(type, MODELS)},
+    {{"type", 0, PITH_PARAM_ENUM, 0, 0, "f16", "f32|f16", "", "0.5", "model",
+      "How the compressor's matrices are stored."},
+     ROW(type, COMPRESS)},
     {{"capsule-type", 0, PITH_PARAM_ENUM, 0, 0, "f16", "f16|f32|int8", "", "0.4", "model",
       "How the numbers of the capsule are stored. int8 has a scale for every row."},
      ROW(capsule_type, CC)},
@@ -169,6 +274,67 @@ static const pith__param rows[] = {
       "official: as the released code has it, namely no-bos, no first-token, kl reverse, init "
       "vocabulary, lr 0.1, batch-size 1, beta2 0.999, warm-up 0. What is set afterwards counts."},
      ROW(mode, CC)},
+    {{"mode", 0, PITH_PARAM_ENUM, 0, 0, "pith", "pith|official", "", "0.5", "training",
+      "official: as the released code has it, namely layout end, position-mode release, pad, "
+      "slot-deviation 1, lora-rank 64, lora-alpha 32, lora-dropout 0.05, lora-matrices attn_q and "
+      "attn_v, lr 0.0001, schedule constant, warm-up 300 at most, beta2 0.999. What is set "
+      "afterwards "
+      "counts."},
+     ROW(mode, M500X)},
+    {{"mode", 0, PITH_PARAM_ENUM, 0, 0, "pith", "pith|official", "", "0.5", "training",
+      "official: as the released code has it, namely layout end, slot-deviation 1, lora-rank 128, "
+      "lora-alpha 32, lora-dropout 0.05, lora-matrices attn_q and attn_v, lr 0.0001, schedule "
+      "constant, warm-up 300 at most, beta2 0.999. What is set afterwards counts."},
+     ROW(mode, ICAE)},
+    {{"mode", 0, PITH_PARAM_ENUM, 0, 0, "pith", "pith|official", "", "0.5", "training",
+      "official: as the released code has it, namely layout end, lr 0.00005, schedule constant, "
+      "warm-up 300 at most, beta2 0.999. What is set afterwards counts."},
+     ROW(mode, SELFCP)},
+    {{"slots", 'k', PITH_PARAM_INT, 1, SIDE_MAX, "16", "", "tokens", "0.5", "training",
+      "Virtual tokens of a segment."},
+     ROW(slots, ENCODERS)},
+    {{"elastic", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.5", "training",
+      "Train with half, a quarter, ... of the slots too, down to one: the compressor then gives "
+      "any number of them."},
+     ROW(elastic, ENCODERS)},
+    {{"elastic", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.5", "training",
+      "Train with two, four, ... times the ratio too, up to one virtual token for a text."},
+     ROW(elastic, SELFCP)},
+    {{"ratio", 0, PITH_PARAM_INT, 1, SIDE_MAX, "12", "", "tokens", "0.5", "training",
+      "Tokens of text for every virtual token."},
+     ROW(ratio, SELFCP)},
+    {{"window", 'w', PITH_PARAM_INT, 1, SIDE_MAX, "", "", "tokens", "0.5", "training",
+      "Tokens of a segment: longer texts are compressed in several. Default: length."},
+     ROW(window, COMPRESS)},
+    {{"layout", 0, PITH_PARAM_ENUM, 0, 0, "uniform", "uniform|end", "", "0.5", "training",
+      "Positions of the slots: spread over those of the text, or behind it."},
+     ROW(layout, COMPRESS)},
+    {{"position-mode", 0, PITH_PARAM_ENUM, 0, 0, "continue", "continue|release", "", "0.5",
+      "training",
+      "Where reading goes on behind the memory: where it would behind the text, or, as in the "
+      "released code, as if there were nothing but the slots."},
+     ROW(position_mode, M500X)},
+    {{"pad", 0, PITH_PARAM_FLAG, 0, 0, "false", "", "", "0.5", "training",
+      "Make every text as long as the window, with ends of text that are read like text, as the "
+      "released code does."},
+     ROW(pads, M500X)},
+    {{"slot-deviation", 0, PITH_PARAM_FLOAT, 0, 1000, "0", "", "", "0.5", "training",
+      "Size of the slots' random embeddings before the first step. 0: that of the model's own."},
+     ROW(slot_deviation, ENCODERS)},
+    {{"norm", 0, PITH_PARAM_FLAG, 0, 0, "true", "", "", "0.5", "training",
+      "A norm behind the connector's matrix."},
+     ROW(has_norm, SELFCP)},
+    {{"conditional", 0, PITH_PARAM_FLOAT, 0, 1, "0.5", "", "", "0.5", "training",
+      "Share of the questions that are read before the context is compressed for them, as 'pith "
+      "encode --query' does."},
+     ROW(conditional, SELFCP)},
+    {{"strategy", 0, PITH_PARAM_LIST, 0, 0, "release", "", "", "0.5", "training",
+      "NAME=WEIGHT, or several with commas: what is compressed, and how often. former: the first "
+      "half; latter: the last; concatenated: segments that have seen the memory before them; "
+      "recursive: the same, and only the last memory is read; linear: all of it; release: the "
+      "shares of the released code, former 0.25, latter 0.25, concatenated 0.1, recursive 0.2, "
+      "linear 0.2."},
+     ROW(strategies, SELFCP)},
     {{"slots", 'k', PITH_PARAM_INT, 1, SIDE_MAX, "16", "", "tokens", "0.4", "training",
       "Virtual tokens of the capsule."},
      ROW(slots, CC)},
@@ -210,6 +376,14 @@ static const pith__param rows[] = {
     {{"steps", 'n', PITH_PARAM_INT, 1, COUNT_MAX, "400", "", "updates", "0.4", "training",
       "Updates of what is learned."},
      ROW(steps, CONDENSES)},
+    {{"steps", 'n', PITH_PARAM_INT, 1, COUNT_MAX, "", "", "updates", "0.5", "training",
+      "Updates of the compressor. Default: by epochs, and 1000 if they are not given."},
+     ROW(steps, COMPRESS)},
+    {{"epochs", 0, PITH_PARAM_FLOAT, 0, 1e6, "", "", "", "0.5", "training",
+      "How often every question is seen, or, without questions, all of the text, about; if no "
+      "steps "
+      "are given."},
+     ROW(epochs, COMPRESS)},
     {{"epochs", 0, PITH_PARAM_FLOAT, 0, 1e6, "3", "", "", "0.3", "training",
       "How often every pair is seen, if no steps are given."},
      ROW(epochs, ALIGN)},
@@ -228,6 +402,15 @@ static const pith__param rows[] = {
     {{"batch-size", 'b', PITH_PARAM_INT, 1, SIDE_MAX, "8", "", "texts", "0.4", "training",
       "Continuations of an update."},
      ROW(batch_size, CONDENSES)},
+    {{"batch-size", 'b', PITH_PARAM_INT, 1, SIDE_MAX, "16", "", "samples", "0.5", "training",
+      "Texts and questions of an update."},
+     ROW(batch_size, COMPRESS)},
+    {{"micro-batch", 0, PITH_PARAM_INT, 1, 64, "4", "", "samples", "0.5", "training",
+      "Samples that one pass works on; fewer take less memory. With lora-dropout it is always 1."},
+     ROW(micro_batch, COMPRESS)},
+    {{"length", 'l', PITH_PARAM_INT, 2, SIDE_MAX, "96", "", "tokens", "0.5", "training",
+      "Tokens of a text or context at most; longer contexts lose their end."},
+     ROW(length, COMPRESS)},
     {{"length", 'l', PITH_PARAM_INT, 2, SIDE_MAX, "512", "", "tokens", "0.3", "training",
       "Tokens of a sample: of one document, or of several that do not see each other."},
      ROW(length, BASE)},
@@ -251,7 +434,7 @@ static const pith__param rows[] = {
      ROW(recompute, LEARNS)},
     {{"evaluate-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "250", "", "updates", "0.3", "training",
       "Read the held-out text after so many updates, and at the end. 0: only at the end."},
-     ROW(evaluate_every, MODELS)},
+     ROW(evaluate_every, MODELS | COMPRESS)},
     {{"evaluate-every", 0, PITH_PARAM_INT, 0, COUNT_MAX, "100", "", "updates", "0.4", "training",
       "Judge by the continuations kept for it after so many updates, and at the end. 0: only at "
       "the end."},
@@ -277,16 +460,22 @@ static const pith__param rows[] = {
     {{"lora-rank", 'r', PITH_PARAM_INT, 1, SIDE_MAX, "8", "", "", "0.4", "lora",
       "Rank of the adapter's factors."},
      ROW(lora_rank, DISTILL)},
+    {{"lora-rank", 'r', PITH_PARAM_INT, 1, SIDE_MAX, "64", "", "", "0.5", "lora",
+      "Rank of the encoder's adapter."},
+     ROW(lora_rank, ENCODERS)},
+    {{"lora-alpha", 0, PITH_PARAM_FLOAT, 0.001, 1e6, "64", "", "", "0.5", "lora",
+      "The adapter counts this number by the rank."},
+     ROW(lora_alpha, ENCODERS)},
     {{"lora-alpha", 0, PITH_PARAM_FLOAT, 0.001, 1e6, "16", "", "", "0.3", "lora",
       "The adapter counts this number by the rank."},
      ROW(lora_alpha, ADAPTS)},
     {{"lora-dropout", 0, PITH_PARAM_FLOAT, 0, 0.99, "0", "", "share", "0.3", "lora",
       "Share of the adapter's inputs that are left out at random."},
-     ROW(lora_dropout, ADAPTS)},
+     ROW(lora_dropout, ADAPTS | ENCODERS)},
     {{"lora-matrices", 0, PITH_PARAM_LIST, 0, 0, "all", "", "", "0.3", "lora",
       "Matrices that have an adapter: attn_q, attn_k, attn_v, attn_output, ffn_gate, ffn_up, "
       "ffn_down, all."},
-     ROW(lora_matrices, ADAPTS)},
+     ROW(lora_matrices, ADAPTS | ENCODERS)},
     /* ---- optimizer */
     {{"optimizer", 0, PITH_PARAM_ENUM, 0, 0, "adamw", "adamw|muon", "", "0.3", "optimizer",
       "muon: matrices inside the model by Muon, everything else by AdamW."},
@@ -306,6 +495,12 @@ static const pith__param rows[] = {
     {{"lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.001", "", "", "0.4", "optimizer",
       "AdamW's learning rate, where the schedule is at its top."},
      ROW(lr, DISTILL)},
+    {{"lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.002", "", "", "0.5", "optimizer",
+      "AdamW's learning rate, where the schedule is at its top."},
+     ROW(lr, ENCODERS)},
+    {{"lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.001", "", "", "0.5", "optimizer",
+      "AdamW's learning rate, where the schedule is at its top."},
+     ROW(lr, SELFCP)},
     {{"muon-lr", 0, PITH_PARAM_FLOAT, 0, 10, "0.005", "", "", "0.3", "optimizer",
       "Muon's learning rate. An update has the size of one by AdamW at the same rate."},
      ROW(muon_lr, CHOOSES)},
@@ -313,7 +508,7 @@ static const pith__param rows[] = {
       "optimizer",
       "Course of the learning rate after the warm-up. linear and cosine fall to 0; wsd stays and "
       "falls to 0 over decay-steps."},
-     ROW(schedule, BASE)},
+     ROW(schedule, BASE | COMPRESS)},
     {{"schedule", 0, PITH_PARAM_ENUM, 0, 0, "linear", "constant|linear|cosine", "", "0.3",
       "optimizer", "Course of the learning rate after the warm-up. linear and cosine fall to 0."},
      ROW(schedule, TUNES | CONDENSES)},
@@ -323,13 +518,13 @@ static const pith__param rows[] = {
      ROW(warm_up, LEARNS)},
     {{"decay-steps", 0, PITH_PARAM_INT, 0, COUNT_MAX, "", "", "updates", "0.3", "optimizer",
       "Last updates of schedule wsd. Default: a fifth of the steps."},
-     ROW(decay_steps, BASE)},
+     ROW(decay_steps, BASE | COMPRESS)},
     {{"weight-decay", 0, PITH_PARAM_FLOAT, 0, 10, "0.1", "", "", "0.3", "optimizer",
       "Decoupled weight decay of matrices and embeddings."},
      ROW(weight_decay, BASE | ALIGN)},
     {{"weight-decay", 0, PITH_PARAM_FLOAT, 0, 10, "0", "", "", "0.4", "optimizer",
       "Decoupled weight decay of what is learned."},
-     ROW(weight_decay, GIST | CONDENSES)},
+     ROW(weight_decay, GIST | CONDENSES | COMPRESS)},
     {{"clip", 0, PITH_PARAM_FLOAT, 0, 1e9, "1", "", "", "0.3", "optimizer",
       "Largest norm of the gradient; a longer one is made as short. 0: any."},
      ROW(clip, LEARNS)},
@@ -358,6 +553,9 @@ static const pith__param rows[] = {
     {{"output", 'o', PITH_PARAM_PATH, 0, 0, "", "", "", "0.4", "files",
       "GGUF file for the adapter, for --lora. It appears when it is complete."},
      ROW(output, DISTILL)},
+    {{"output", 'o', PITH_PARAM_PATH, 0, 0, "", "", "", "0.5", "files",
+      "GGUF file for the compressor. It appears when it is complete."},
+     ROW(output, COMPRESS)},
     {{"report", 0, PITH_PARAM_PATH, 0, 0, "", "", "", "0.4", "files",
       "File for the table of scores, a JSON object. Default: standard output."},
      ROW(report, GIST)},
@@ -367,6 +565,9 @@ static const pith__param rows[] = {
     {{"output", 'o', PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
       "File for the table, a JSON object. Default: standard output."},
      ROW(output, EVALUATE)},
+    {{"output", 'o', PITH_PARAM_PATH, 0, 0, "", "", "", "0.5", "files",
+      "File for the table, a JSON object. Default: a table to look at, on standard output."},
+     ROW(output, RETENTION)},
     {{"held-out-dir", 0, PITH_PARAM_PATH, 0, 0, "", "", "", "0.3", "files",
       "Folder for the documents that were read, in one text file for every file of data."},
      ROW(held_out_dir, EVALUATE)},
@@ -440,6 +641,60 @@ bool pith__training_condition(const char *name, pith__gist_condition *out)
     return false;
 }
 
+/* SelfCP's training, as its code has it. */
+#define RELEASED_STRATEGIES "former=0.25,latter=0.25,concatenated=0.1,recursive=0.2,linear=0.2"
+
+/* NAME or NAME=WEIGHT, (size) bytes of `entry`. */
+static pith_status read_strategy(const char *entry, size_t size, pith__selfcp_mix *mix,
+                                 pith_error *err)
+{
+    const struct {
+        const char *name;
+        double *weight;
+    } strategies[] = {{"former", &mix->former},
+                      {"latter", &mix->latter},
+                      {"concatenated", &mix->concatenated},
+                      {"recursive", &mix->recursive},
+                      {"linear", &mix->linear}};
+    char text[64] = "";
+    double weight = 1.0;
+    if (size < sizeof text) { /* as all that are good are */
+        memcpy(text, entry, size);
+        text[size] = '\0';
+    }
+    const size_t name = strcspn(text, "=");
+    if (strcmp(text, "release") == 0) {
+        return pith__training_strategies(RELEASED_STRATEGIES, mix, err);
+    }
+    if (text[name] != '\0' &&
+        (!read_weight(text + name + 1, &weight) || !(weight > 0.0 && isfinite(weight)))) {
+        return pith__fail(err, PITH_E_RANGE, "strategy: the weight of \"%s\" must be above 0",
+                          text);
+    }
+    for (size_t i = 0; i < sizeof strategies / sizeof strategies[0]; i++) {
+        if (strlen(strategies[i].name) == name && memcmp(strategies[i].name, text, name) == 0) {
+            *strategies[i].weight += weight;
+            return PITH_OK;
+        }
+    }
+    return pith__fail(err, PITH_E_ARGUMENT,
+                      "strategy: \"%.*s\" is not one of former, latter, concatenated, recursive, "
+                      "linear",
+                      (int)(size < sizeof text ? size : sizeof text), entry);
+}
+
+pith_status pith__training_strategies(const char *entry, pith__selfcp_mix *mix, pith_error *err)
+{
+    for (;;) {
+        const size_t size = strcspn(entry, ",");
+        PITH__TRY(read_strategy(entry, size, mix, err));
+        if (entry[size] == '\0') {
+            return PITH_OK;
+        }
+        entry += size + 1;
+    }
+}
+
 static pith_status check_value(const pith_param_info *info, const char *value,
                                const pith_allocator *mem, pith_error *err)
 {
@@ -449,6 +704,16 @@ static pith_status check_value(const pith_param_info *info, const char *value,
     if (strcmp(info->name, "data") == 0) {
         return pith__training_source(value, &size, &weight, err);
     }
+    uint32_t count = 0;
+    if ((strcmp(info->name, "length") == 0 || strcmp(info->name, "slots") == 0) &&
+        !pith__training_count(value, &count)) {
+        return pith__fail(err, PITH_E_ARGUMENT, "%s: \"%s\" is no number of tokens", info->name,
+                          value);
+    }
+    pith__retention_way way = PITH__WAY_FULL;
+    if (strcmp(info->name, "way") == 0 && !pith__training_way(value, &way)) {
+        return pith__fail(err, PITH_E_ARGUMENT, "way: no way is called \"%s\"", value);
+    }
     if (strcmp(info->name, "lora-matrices") == 0 && pith__training_matrices(value) == 0) {
         return pith__fail(err, PITH_E_ARGUMENT, "lora-matrices: no matrix is called \"%s\"", value);
     }
@@ -456,6 +721,10 @@ static pith_status check_value(const pith_param_info *info, const char *value,
     if (strcmp(info->name, "condition") == 0 && !pith__training_condition(value, &condition)) {
         return pith__fail(err, PITH_E_ARGUMENT,
                           "condition: \"%s\" is not one of gist, positive, negative, tfidf", value);
+    }
+    pith__selfcp_mix mix = {0};
+    if (strcmp(info->name, "strategy") == 0) {
+        return pith__training_strategies(value, &mix, err);
     }
     if (strcmp(info->name, "gist-token") == 0 && value[0] == '\0') {
         return pith__fail(err, PITH_E_ARGUMENT, "gist-token: a token of no characters");

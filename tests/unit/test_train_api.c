@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const recipes[] = {"tokenizer", "base", "align",   "cc",
-                                      "distill",   "gist", "evaluate"};
+static const char *const recipes[] = {"tokenizer", "base", "align", "cc",     "distill",
+                                      "gist",      "500x", "icae",  "selfcp", "evaluate"};
 #define RECIPES (sizeof recipes / sizeof recipes[0])
 
 /* ---- files ----------------------------------------------------------------------------- */
@@ -26,10 +26,10 @@ static const char *in_folder(const char *name)
     return path;
 }
 
-static const char *const file_names[] = {"text",   "more",    "pairs",   "tok.gguf", "a.gguf",
-                                         "b.gguf", "log",     "plot",    "a.ckpt",   "b.ckpt",
-                                         "table",  "ad.gguf", "context", "triples",  "log.2",
-                                         "log.3",  "log.4",   "plot.2",  "plot.3",   "plot.4"};
+static const char *const file_names[] = {
+    "text",      "more",   "pairs",  "tok.gguf", "a.gguf",  "b.gguf",  "log",
+    "plot",      "a.ckpt", "b.ckpt", "table",    "ad.gguf", "context", "triples",
+    "questions", "log.2",  "log.3",  "log.4",    "plot.2",  "plot.3",  "plot.4"};
 
 /* Forty short documents. */
 static void write_data(const char *path, const char *word)
@@ -68,6 +68,12 @@ static int make_folder(void **state)
     assert_non_null(file);
     for (int i = 0; i < 8; i++) {
         (void)fprintf(file, "{\"instruction\": \"a%d\", \"input\": \"\", \"output\": \"b\"}\n", i);
+    }
+    assert_int_equal(fclose(file), 0);
+    file = fopen(in_folder("questions"), "wb");
+    assert_non_null(file);
+    for (int i = 0; i < 8; i++) {
+        (void)fprintf(file, "{\"context\": \"c%d\", \"question\": \"a\", \"answer\": \"b\"}\n", i);
     }
     return fclose(file);
 }
@@ -310,6 +316,38 @@ static void a_mode_sets_what_the_release_does(void **state)
     pith_training_free(training);
 }
 
+/* The compressors' modes: what is not theirs is left alone. */
+static void compressors_have_modes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *recipe, *name, *official, *ours;
+    } cases[] = {{"500x", "layout", "end", "uniform"},
+                 {"500x", "position-mode", "release", "continue"},
+                 {"500x", "pad", "true", "false"},
+                 {"500x", "slot-deviation", "1", "0"},
+                 {"500x", "lora-rank", "64", "64"},
+                 {"500x", "lora-alpha", "32", "64"},
+                 {"500x", "lora-dropout", "0.05", "0"},
+                 {"500x", "lr", "0.0001", "0.002"},
+                 {"500x", "schedule", "constant", "cosine"},
+                 {"icae", "layout", "end", "uniform"},
+                 {"icae", "lora-rank", "128", "64"},
+                 {"icae", "continuation", "0.5", "0.5"},
+                 {"selfcp", "layout", "end", "uniform"},
+                 {"selfcp", "lr", "5e-05", "0.001"},
+                 {"selfcp", "beta2", "0.999", "0.95"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pith_training *training = new_training(cases[i].recipe, (const char *const[]){NULL});
+        assert_value(training, cases[i].name, cases[i].ours);
+        set(training, "mode", "official");
+        assert_value(training, cases[i].name, cases[i].official);
+        set(training, "mode", "pith");
+        assert_value(training, cases[i].name, cases[i].ours);
+        pith_training_free(training);
+    }
+}
+
 static void entries_are_checked(void **state)
 {
     (void)state;
@@ -334,6 +372,18 @@ static void entries_are_checked(void **state)
         {"gist", "condition", "none", PITH_E_ARGUMENT},
         {"gist", "gist-token", "", PITH_E_ARGUMENT},
         {"cc", "mode", "paper", PITH_E_ARGUMENT},
+        {"selfcp", "strategy", "former", PITH_OK},
+        {"selfcp", "strategy", "former=2,latter,linear=0.5", PITH_OK},
+        {"selfcp", "strategy", "release", PITH_OK},
+        {"selfcp", "strategy", "release=2", PITH_E_ARGUMENT},
+        {"selfcp", "strategy", "", PITH_E_ARGUMENT},
+        {"selfcp", "strategy", "former,", PITH_E_ARGUMENT},
+        {"selfcp", "strategy", "later=1", PITH_E_ARGUMENT},
+        {"selfcp", "strategy", "former=0", PITH_E_RANGE},
+        {"selfcp", "strategy", "former=x", PITH_E_RANGE},
+        {"selfcp", "slots", "4", PITH_E_ARGUMENT},
+        {"icae", "position-mode", "release", PITH_E_ARGUMENT},
+        {"500x", "layout", "middle", PITH_E_ARGUMENT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         pith_error err = {0};
@@ -412,6 +462,14 @@ static void what_is_missing_is_named(void **state)
     refuse("align", PITH_E_ARGUMENT, "output: a file", VALUES("pairs", text, "model", gguf));
     refuse("align", PITH_E_ARGUMENT,
            "adapter:", VALUES("pairs", text, "model", gguf, "adapter", out));
+    refuse("500x", PITH_E_ARGUMENT, "data, questions: a file", VALUES("output", out));
+    refuse("selfcp", PITH_E_ARGUMENT, "output: a file", VALUES("data", text));
+    refuse("icae", PITH_E_RANGE, "shortest: 9 is outside",
+           VALUES("data", text, "output", out, "length", "8", "shortest", "9"));
+    refuse("500x", PITH_E_CORRUPT,
+           "init-from: ", VALUES("data", text, "output", out, "init-from", text));
+    refuse("500x", PITH_E_ARGUMENT, "is the questions already",
+           VALUES("questions", text, "output", text));
     refuse("evaluate", PITH_E_ARGUMENT, "data: a file", VALUES("model", gguf));
     refuse("evaluate", PITH_E_ARGUMENT, "model: a file", VALUES("data", text));
     assert_false(exists(out));
@@ -811,6 +869,17 @@ static void a_run_without_memory_leaks_nothing(void **state)
                         "1", "slots", "1", "controls", "true", "generate", "1", "max-tokens", "1",
                         "length", "23", "held-out-every", "4", "threads", "1", "log",
                         in_folder("log"), "plot", in_folder("plot"))},
+        {"500x", VALUES("data", text, "questions", in_folder("questions"), "model", model, "output",
+                        out, "steps", "1", "length", "4", "slots", "1", "batch-size", "1",
+                        "lora-rank", "1", "held-out", "1", "held-out-every", "4", "threads", "1",
+                        "elastic", "true", "log", in_folder("log"), "plot", in_folder("plot"))},
+        {"icae",
+         VALUES("mode", "official", "questions", in_folder("questions"), "model", model, "output",
+                out, "epochs", "0.1", "length", "4", "slots", "2", "batch-size", "1", "lora-rank",
+                "1", "held-out", "1", "held-out-every", "4", "threads", "1")},
+        {"selfcp", VALUES("data", text, "model", model, "output", out, "steps", "1", "length", "4",
+                          "ratio", "2", "batch-size", "1", "held-out", "1", "held-out-every", "8",
+                          "threads", "1", "strategy", "former,latter=2")},
         {"evaluate", VALUES("data", text, "model", model, "evaluate-bytes", "1", "threads", "1",
                             "output", in_folder("table"), "held-out-every", "8")},
     };
@@ -827,6 +896,7 @@ int main(void)
         cmocka_unit_test(every_parameter_checks_its_value),
         cmocka_unit_test(values_are_kept),
         cmocka_unit_test(a_mode_sets_what_the_release_does),
+        cmocka_unit_test(compressors_have_modes),
         cmocka_unit_test(entries_are_checked),
         cmocka_unit_test(no_memory_is_an_error_and_no_leak),
         cmocka_unit_test(what_is_missing_is_named),
