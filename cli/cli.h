@@ -37,7 +37,11 @@ typedef enum cli_color { CLI_COLOR_AUTO = 0, CLI_COLOR_ALWAYS = 1, CLI_COLOR_NEV
 typedef enum cli_capsule_method {
     CLI_CAPSULE_AUTO = 0,
     CLI_CAPSULE_GIST = 1,
-    CLI_CAPSULE_CC = 2
+    CLI_CAPSULE_CC = 2,
+    CLI_CAPSULE_500X = 3,
+    CLI_CAPSULE_ICAE = 4,
+    CLI_CAPSULE_SELFCP = 5,
+    CLI_CAPSULE_MEAN = 6
 } cli_capsule_method;
 
 /* One library parameter given a value, in the order of the command line. */
@@ -75,6 +79,7 @@ typedef struct cli_settings {
     const char *verb;
     const char *model;
     const char *lora;
+    const char *compressor;
     const char *input; /* file, or "-" */
     const char *prompt;
     const char *question;
@@ -92,6 +97,7 @@ typedef struct cli_settings {
     const char *questions;
     const char *instructions;
     uint32_t samples;
+    uint32_t top; /* 0: not given */
     uint32_t question_tokens;
     uint32_t capsule_type; /* pith_capsule_type */
     uint32_t method;       /* cli_capsule_method */
@@ -129,15 +135,21 @@ void cli_settings_deinit(cli_settings *settings);
 #define CLI_TRAIN_CC        8192U
 #define CLI_TRAIN_DISTILL   16384U
 #define CLI_TRAIN_GIST      32768U
+#define CLI_TRAIN_500X      524288U
+#define CLI_TRAIN_ICAE      1048576U
+#define CLI_TRAIN_SELFCP    2097152U
+#define CLI_TRAIN_RETENTION 4194304U
 
 /* Those that learn in steps, and may be stopped between two of them. */
-#define CLI_LEARNS \
-    (CLI_TRAIN_BASE | CLI_TRAIN_ALIGN | CLI_TRAIN_CC | CLI_TRAIN_DISTILL | CLI_TRAIN_GIST)
-#define CLI_RECIPES (CLI_TRAIN_TOKENIZER | CLI_LEARNS | CLI_TRAIN_EVALUATE)
+#define CLI_LEARNS                                                                          \
+    (CLI_TRAIN_BASE | CLI_TRAIN_ALIGN | CLI_TRAIN_CC | CLI_TRAIN_DISTILL | CLI_TRAIN_GIST | \
+     CLI_TRAIN_500X | CLI_TRAIN_ICAE | CLI_TRAIN_SELFCP)
+#define CLI_RECIPES (CLI_TRAIN_TOKENIZER | CLI_LEARNS | CLI_TRAIN_EVALUATE | CLI_TRAIN_RETENTION)
 
 #define CLI_ENCODE   65536U
 #define CLI_GENERATE 131072U
 #define CLI_PROBE    262144U
+#define CLI_BANK     8388608U
 
 typedef struct cli_verb {
     const char *name;                         /* "train base" for a recipe */
@@ -166,6 +178,7 @@ int cli_run_rank(const cli_settings *settings);
 int cli_run_encode(const cli_settings *settings);
 int cli_run_generate(const cli_settings *settings);
 int cli_run_probe(const cli_settings *settings);
+int cli_run_bank(const cli_settings *settings);
 int cli_run_bench(const cli_settings *settings);
 int cli_run_train(const cli_settings *settings);
 int cli_run_help(const cli_settings *settings);
@@ -380,11 +393,33 @@ pith_status cli_output_commit(cli_output *output, pith_error *err);
 /* Closes and removes what is not committed. Accepts a zeroed struct. */
 void cli_output_discard(cli_output *output);
 
+/* Saves under a name; `user` is the caller's. */
+typedef pith_status (*cli_save_fn)(void *user, const char *path, pith_error *err);
+
+/*
+ * Commits what can only be saved under a name: it is saved to a passing file, and the output, which
+ * may be a pipe, gets a copy. *bytes, if not NULL, are those of the file. Fails like `save`, and with
+ * E_IO; the output is closed if all of it was written, and else to be discarded.
+ */
+pith_status cli_output_save(cli_output *output, cli_save_fn save, void *user, size_t *bytes,
+                            pith_error *err);
+
+/*
+ * Whether --output names the regular file `path`, which is read and is the `role` ("text"): a usage
+ * error then, whose exit code this returns, else 0. `path` may be NULL. The other one asks for the
+ * model, its adapter and the compressor.
+ */
+int cli_output_check(const cli_settings *settings, const char *role, const char *path);
+int cli_output_check_models(const cli_settings *settings);
+
 /* True once writing met a closed pipe. */
 bool cli_output_pipe_closed(void);
 
 /* A pith_write_fn; `user` is a FILE. */
 bool cli_write(void *user, const char *data, size_t size);
+
+/* The same for the whole object of recipe retention, which is printed as a table. */
+bool cli_retention_write(void *user, const char *data, size_t size);
 
 /* Whether to colour what goes to `file`. */
 bool cli_use_color(const cli_settings *settings, FILE *file);
@@ -437,6 +472,7 @@ void cli_progress_clear(cli_progress *progress);
 
 typedef struct cli_engine {
     pith_model *model;
+    pith_compressor *compressor; /* NULL: none. The context uses it, by its method */
     pith_ctx *ctx;
     pith_tokenizer *counter; /* NULL: the model's own */
     const char *model_name;

@@ -25,6 +25,21 @@ static size_t append(char *out, size_t size, size_t at, const char *text)
     return append_bytes(out, size, at, text, strlen(text));
 }
 
+/* A text in one line: its line breaks are shown as \n. */
+static size_t append_line(char *out, size_t size, size_t at, const char *text)
+{
+    while (*text != '\0') {
+        const size_t length = strcspn(text, "\n");
+        at = append_bytes(out, size, at, text, length);
+        text += length;
+        if (*text == '\n') {
+            at = append(out, size, at, "\\n");
+            text++;
+        }
+    }
+    return at;
+}
+
 /* " (0 to 1, default 0.5)", of what there is to say. */
 static size_t append_limits(char *out, size_t size, size_t at, const pith_param_info *info)
 {
@@ -44,7 +59,7 @@ static size_t append_limits(char *out, size_t size, size_t at, const pith_param_
     at = append(out, size, at, " (");
     at = append(out, size, at, range);
     at = append(out, size, at, range[0] != '\0' && standard[0] != '\0' ? "; " : "");
-    at = append(out, size, at, standard);
+    at = append_line(out, size, at, standard);
     return append(out, size, at, ")");
 }
 

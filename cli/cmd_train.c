@@ -115,7 +115,8 @@ static void show_step(view *v, const pith_training_event *e)
     v->is_drawn = v->is_line;
 }
 
-/* Recipe evaluate has a table of its own: of what it prints, only the state of affairs is news. */
+/* Recipes evaluate and retention have tables of their own: of what they print, only the state of affairs
+ * is news. */
 static void show_evaluation(view *v, const pith_training_event *e)
 {
     char step[48] = "";
@@ -218,6 +219,8 @@ static int report_end(view *v, const pith_training *training, pith_status status
     if (status == PITH_E_CANCELLED && atomic_load(&stop_is_wanted)) {
         if (v->is_running) {
             report_stop(v, training);
+        } else if (!v->has_steps) {
+            cli_message("stopped; nothing was written");
         }
         return pith_status_exit_code(status);
     }
@@ -261,7 +264,7 @@ static int set_all(pith_training *training, const cli_settings *settings)
     return code != 0 ? code : set_some(training, settings, false);
 }
 
-/* An exit code. Recipes without steps have nothing to save: a signal ends them as it ends others. */
+/* An exit code. A signal ends the tokenizer's recipe, which is done in one go, as it ends others. */
 static int run(pith_training *training, const cli_verb *verb, const cli_settings *settings)
 {
     pith_error err;
@@ -272,8 +275,9 @@ static int run(pith_training *training, const cli_verb *verb, const cli_settings
               .is_quiet = settings->progress == CLI_NO,
               .last = cli_seconds()};
     pith_training_set_event(training, on_event, &v);
-    pith_training_set_write(training, cli_write, stdout);
-    if (v.has_steps) {
+    pith_training_set_write(
+        training, verb->bit == CLI_TRAIN_RETENTION ? cli_retention_write : cli_write, stdout);
+    if (verb->bit != CLI_TRAIN_TOKENIZER) {
         start_watching();
     }
     const pith_status status = pith_training_run(training, &err);

@@ -73,6 +73,20 @@ static int open_counter(cli_engine *engine, const cli_settings *settings)
     return 0;
 }
 
+static int open_compressor(cli_engine *engine, const cli_settings *settings)
+{
+    pith_error err;
+    if (settings->compressor == NULL) {
+        return 0;
+    }
+    pith_status status =
+        pith_compressor_open(settings->compressor, engine->model, &engine->compressor, &err);
+    if (status == PITH_OK) {
+        status = pith_ctx_set_compressor(engine->ctx, engine->compressor, &err);
+    }
+    return status == PITH_OK ? 0 : cli_report(settings->compressor, &err, NULL, 0);
+}
+
 int cli_engine_open(const cli_settings *settings, cli_engine *out)
 {
     pith_error err;
@@ -99,14 +113,18 @@ int cli_engine_open(const cli_settings *settings, cli_engine *out)
     if (out->progress.on) {
         pith_ctx_set_progress(out->ctx, cli_progress_show, &out->progress);
     }
-    const int code = cli_engine_configure(out, settings);
-    return code != 0 ? code : open_counter(out, settings);
+    int code = cli_engine_configure(out, settings);
+    if (code == 0) {
+        code = open_counter(out, settings);
+    }
+    return code != 0 ? code : open_compressor(out, settings);
 }
 
 void cli_engine_close(cli_engine *engine)
 {
     pith_ctx_free(engine->ctx);
     pith_tokenizer_free(engine->counter);
+    pith_compressor_free(engine->compressor);
     pith_model_free(engine->model);
     *engine = (cli_engine){0};
 }

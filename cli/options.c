@@ -16,7 +16,7 @@
 #define PARTS   (CLI_COMPRESS | CLI_RANK | CLI_RECOVER)
 #define SCORES  (TEXT_IN | CLI_RANK)
 #define SOFT    (CLI_ENCODE | CLI_GENERATE | CLI_PROBE)
-#define RUNS    (SCORES | SOFT) /* the model */
+#define RUNS    (SCORES | SOFT | CLI_BANK) /* the model */
 #define PRINTS \
     (SCORES | CLI_GENERATE | CLI_PROBE | CLI_INSPECT | CLI_RECOVER | CLI_BENCH | CLI_DOCS)
 #define MODEL (RUNS | CLI_BENCH)
@@ -117,6 +117,8 @@ static const cli_option own_options[] = {
          "Read this file; the same as the operand."),
     TEXT("prompt", 'p', "TEXT", INPUT, TEXT_IN | CLI_ENCODE, prompt,
          "Take the text from the command line."),
+    TEXT("prompt", 'p', "TEXT", INPUT, CLI_BANK, prompt,
+         "find: take the question from the command line."),
     PIECE("prompt", 'p', "TEXT", CLI_PIECE_TEXT, "A text."),
     PIECE("file", 'f', "FILE", CLI_PIECE_FILE,
           "A file with a text, or a capsule; the same as an operand."),
@@ -139,13 +141,19 @@ static const cli_option own_options[] = {
          "The prompt before compression, for a response without a RESULT."),
     TEXT("compressed", 0, "FILE", INPUT, CLI_RECOVER, compressed,
          "The prompt after compression, for a response without a RESULT."),
-    ROW("method", 'M', PITH_PARAM_ENUM, "auto", "auto|gist|cc", NULL, CAPSULE, CLI_ENCODE,
-        CLI_STORE_CHOICE, method,
+    ROW("method", 'M', PITH_PARAM_ENUM, "auto", "auto|gist|cc|500x|icae|selfcp|mean", NULL, CAPSULE,
+        CLI_ENCODE, CLI_STORE_CHOICE, method,
         "gist: one pass of a model that was trained to gist. cc: a soft prompt, trained for this "
-        "text. auto: gist if the model can, else cc."),
-    ROW("capsule-type", 0, PITH_PARAM_ENUM, "f16", "f16|f32|int8", NULL, CAPSULE, CLI_ENCODE,
-        CLI_STORE_CHOICE, capsule_type,
+        "text. 500x, icae, selfcp: one pass of a compressor. mean: means over parts of the text, "
+        "without any training. auto: the compressor's; without one gist if the model can, else "
+        "cc."),
+    TEXT("compressor", 0, "FILE", CAPSULE, CLI_ENCODE | CLI_BANK, compressor,
+         "Compressor for this model, of recipe 500x, icae or selfcp."),
+    ROW("capsule-type", 0, PITH_PARAM_ENUM, "f16", "f16|f32|int8", NULL, CAPSULE,
+        CLI_ENCODE | CLI_BANK, CLI_STORE_CHOICE, capsule_type,
         "How the numbers are stored. int8 has a scale for every row."),
+    ROW("top", 0, PITH_PARAM_INT, "3", "", "K", CAPSULE, CLI_BANK, CLI_STORE_NUMBER, top,
+        "find: entries at most."),
     ROW("question-tokens", 0, PITH_PARAM_INT, "16", "", "N", CAPSULE, CLI_ENCODE, CLI_STORE_NUMBER,
         question_tokens, "Tokens of a question that the report supposes behind the capsule."),
     WORDS(
@@ -171,7 +179,7 @@ static const cli_option own_options[] = {
          "GGUF model to use instead of the built-in one."),
     TEXT("model", 'm', "FILE", SCORING, CLI_RECOVER, model,
          "GGUF model whose tokens a response is compared in, instead of the built-in one."),
-    TEXT("lora", 0, "FILE", SCORING, RUNS, lora,
+    TEXT("lora", 0, "FILE", SCORING, RUNS & ~CLI_BANK, lora,
          "LoRA adapter (GGUF) to add to the model's weights."),
     CHOICE("precision", "auto|f32|int8", SCORING, RUNS, precision,
            "Arithmetic of the model; auto is int8."),
@@ -183,6 +191,8 @@ static const cli_option own_options[] = {
          "Write the result to FILE, which appears only when it is complete."),
     TEXT("output", 'o', "FILE", OUTPUT, CLI_ENCODE, output,
          "Write the capsule to FILE, which appears only when it is complete."),
+    TEXT("output", 'o', "FILE", OUTPUT, CLI_BANK, output,
+         "find: write one capsule of what was found to FILE, the best last."),
     SWITCH("logprobs", 0, OUTPUT, CLI_GENERATE, logprobs,
            "Print every token with its log-probability: a table instead of the text, or in the "
            "JSON object."),
@@ -216,7 +226,7 @@ static const cli_option own_options[] = {
     SHAPE("threads", 't', "", bench.threads, "Threads."),
     CHOICE("color", "auto|always|never", OUTPUT, TEXT_IN | CLI_PROBE, color,
            "Colour the heat map; auto means on a terminal unless NO_COLOR is set."),
-    SWITCH("progress", 0, GENERAL, SCORES | CLI_ENCODE, progress,
+    SWITCH("progress", 0, GENERAL, SCORES | CLI_ENCODE | CLI_BANK, progress,
            "Show a progress bar on standard error. Without this option: on a terminal."),
     SWITCH("progress", 0, GENERAL, CLI_RECIPES, progress,
            "Keep a line about the run on standard error up to date. Without this option: on a "
@@ -276,6 +286,12 @@ static bool is_for_reading(const pith_param_info *param)
     return strcmp(param->name, "threads") == 0 || strcmp(param->name, "invalid-utf8") == 0;
 }
 
+/* Parameters of encoding that texts of a bank are encoded by, whatever is asked later. */
+static bool is_for_banks(const pith_param_info *param)
+{
+    return strcmp(param->name, "slots") == 0 || strcmp(param->name, "ratio") == 0;
+}
+
 static unsigned verbs_of_param(const pith_param_info *param)
 {
     if (strcmp(param->scope, "score") == 0) {
@@ -285,7 +301,7 @@ static unsigned verbs_of_param(const pith_param_info *param)
         return CLI_COMPRESS | CLI_RANK | SOFT;
     }
     if (strcmp(param->scope, "encode") == 0) {
-        return CLI_ENCODE;
+        return is_for_banks(param) ? CLI_ENCODE | CLI_BANK : CLI_ENCODE;
     }
     if (strcmp(param->scope, "generate") == 0) {
         return strcmp(param->name, "max-tokens") == 0 ? CLI_GENERATE | CLI_PROBE : CLI_GENERATE;
@@ -483,7 +499,9 @@ const char *cli_option_value_name(const cli_option *option)
     case PITH_PARAM_ENUM:
         return strlen(option->info.choices) <= CHOICES_MAX ? option->info.choices : "CHOICE";
     case PITH_PARAM_LIST:
-        return strcmp(option->info.unit, "files") == 0 ? "FILE" : "TEXT";
+        return strcmp(option->info.unit, "files") == 0    ? "FILE"
+               : strcmp(option->info.unit, "tokens") == 0 ? "N"
+                                                          : "TEXT";
     case PITH_PARAM_TEXT:
         return "TEXT";
     case PITH_PARAM_PATH:

@@ -346,6 +346,7 @@ typedef struct named {
     bool text;
     bool question;
     bool instruction;
+    bool no_search; /* of a bank: what find takes is for another time */
 } named;
 
 static named what_is_named(const cli_settings *s)
@@ -355,6 +356,8 @@ static named what_is_named(const cli_settings *s)
                 s->contexts.count > 0 || s->pieces.count > 0,
         .question = s->question != NULL || s->question_file != NULL,
         .instruction = s->instruction != NULL || s->instruction_file != NULL,
+        .no_search = strcmp(s->verb, "bank") == 0 && s->operands.count > 0 &&
+                     strcmp(s->operands.items[0], "find") != 0,
     };
 }
 
@@ -364,6 +367,9 @@ static bool is_beaten(const cli_option *option, const named *by)
     if (option->store == CLI_STORE_PIECE) {
         return by->text;
     }
+    if (option->store == CLI_STORE_NUMBER && option->offset == offsetof(cli_settings, top)) {
+        return by->no_search;
+    }
     if (option->store != CLI_STORE_TEXT && option->store != CLI_STORE_WORDS) {
         return false;
     }
@@ -372,6 +378,8 @@ static bool is_beaten(const cli_option *option, const named *by)
     case offsetof(cli_settings, prompt):
     case offsetof(cli_settings, contexts):
         return by->text;
+    case offsetof(cli_settings, output):
+        return by->no_search;
     case offsetof(cli_settings, question):
     case offsetof(cli_settings, question_file):
         return by->question;

@@ -263,6 +263,106 @@ pith_status cli_output_commit(cli_output *output, pith_error *err)
     return status;
 }
 
+/* ---- what is saved under a name ---------------------------------------------------- */
+
+static pith_status copy(const char *path, const cli_output *out, size_t *bytes, pith_error *err)
+{
+    static char block[1 << 16];
+    FILE *from = NULL;
+    size_t got = 0;
+    pith_status status = cli_input_stream(path, &from, err);
+    *bytes = 0;
+    if (status != PITH_OK) {
+        return status;
+    }
+    while (status == PITH_OK && (got = fread(block, 1, sizeof block, from)) > 0) {
+        *bytes += got;
+        if (!cli_write(out->file, block, got)) {
+            status = fail_path(err, out->path, errno);
+        }
+    }
+    if (status == PITH_OK && ferror(from) != 0) {
+        status = fail_path(err, path, EIO);
+    }
+    (void)fclose(from);
+    return status;
+}
+
+/* An empty file that is gone again soon; its name in `path`. */
+static pith_status make_passing_file(char *path, size_t size, pith_error *err)
+{
+    sigset_t before;
+    const char *folder = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
+    (void)snprintf(path, size, "%s/pith.XXXXXX",
+                   folder == NULL || folder[0] == '\0' ? "/tmp" : folder);
+    hold_signals(&before);
+    const int fd = mkstemp(path);
+    const int number = errno;
+    if (fd >= 0) {
+        replace_pending(NULL, path);
+    }
+    release_signals(&before);
+    if (fd < 0) {
+        return fail_path(err, path, number);
+    }
+    (void)close(fd);
+    return PITH_OK;
+}
+
+static void remove_passing_file(const char *path)
+{
+    sigset_t before;
+    hold_signals(&before);
+    (void)unlink(path);
+    replace_pending(path, NULL);
+    release_signals(&before);
+}
+
+pith_status cli_output_save(cli_output *output, cli_save_fn save, void *user, size_t *bytes,
+                            pith_error *err)
+{
+    char path[4096];
+    size_t copied = 0;
+    pith_status status = make_passing_file(path, sizeof path, err);
+    if (status != PITH_OK) {
+        return status;
+    }
+    status = save(user, path, err);
+    if (status == PITH_OK) {
+        status = copy(path, output, &copied, err);
+    }
+    remove_passing_file(path);
+    if (bytes != NULL) {
+        *bytes = copied;
+    }
+    return status == PITH_OK ? cli_output_commit(output, err) : status;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat left;
+    struct stat right;
+    return stat(a, &left) == 0 && stat(b, &right) == 0 && S_ISREG(left.st_mode) &&
+           left.st_dev == right.st_dev && left.st_ino == right.st_ino;
+}
+
+int cli_output_check(const cli_settings *settings, const char *role, const char *path)
+{
+    const char *output = settings->output;
+    return output != NULL && path != NULL && same_file(output, path)
+               ? cli_usage_error(settings, "-o/--output: '%s' is the %s already", output, role)
+               : 0;
+}
+
+int cli_output_check_models(const cli_settings *settings)
+{
+    int code = cli_output_check(settings, "model", settings->model);
+    if (code == 0) {
+        code = cli_output_check(settings, "adapter", settings->lora);
+    }
+    return code != 0 ? code : cli_output_check(settings, "compressor", settings->compressor);
+}
+
 bool cli_output_pipe_closed(void)
 {
     return pipe_closed;

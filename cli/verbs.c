@@ -39,8 +39,18 @@ static const cli_verb table[] = {
      "every token the capsule gives back: what it makes the token likelier, as a share of what the "
      "text itself does.",
      NULL},
+    {"bank", cli_run_bank, "keep demonstrations as capsules and find them",
+     "add|list|find BANK [FILE...]", 2, SIZE_MAX, CLI_BANK, false,
+     "add: puts every FILE, a text for the compressor or a capsule of embeddings, into BANK under "
+     "the file's name. BANK is made if it is not there, and written as a whole. list: prints "
+     "slots, tokens and name of every entry, a line each with tabs between. find: reads a question "
+     "from FILE or standard input and prints score and name of the entries whose first virtual "
+     "token is most like the question's, the best first.",
+     NULL},
     {"inspect", cli_run_inspect, "describe a GGUF file", "FILE", 1, 1, CLI_INSPECT, false,
-     "Prints the metadata and the tensors of a GGUF file; of a capsule first what it stands for.",
+     "Prints the metadata and the tensors of a GGUF file; first what a capsule stands for, and "
+     "what "
+     "a compressor does.",
      NULL},
     {"recover", cli_run_recover, "check a result against its source, show what was dropped",
      "[SOURCE...] RESULT", 0, SIZE_MAX, CLI_RECOVER, false,
@@ -88,6 +98,30 @@ static const cli_verb table[] = {
      "instruction hold all that is needed of it, for 'pith encode'. Prints how well that and its "
      "controls do as a JSON object. Goes on from its checkpoint like recipe base.",
      "gist"},
+    {"train 500x", cli_run_train, "a compressor of texts into key-values", "", 0, 0, CLI_TRAIN_500X,
+     false,
+     "Trains an encoder that puts any text into a few key-values, from which a model that is not "
+     "changed repeats it, goes on or answers questions (500xCompressor). Goes on from its "
+     "checkpoint like recipe base.",
+     "500x"},
+    {"train icae", cli_run_train, "a compressor of texts into embeddings", "", 0, 0, CLI_TRAIN_ICAE,
+     false,
+     "The same as recipe 500x, but memory are embeddings (in-context autoencoder). Goes on from "
+     "its checkpoint like recipe base.",
+     "icae"},
+    {"train selfcp", cli_run_train, "a connector that lets a model compress for itself", "", 0, 0,
+     CLI_TRAIN_SELFCP, false,
+     "Trains a matrix from hidden states to embeddings, so that a model that is not changed "
+     "compresses parts of its own prompts (SelfCP). Goes on from its checkpoint like recipe base.",
+     "selfcp"},
+    {"train retention", cli_run_train, "what is left of texts behind their memory", "", 0, 0,
+     CLI_TRAIN_RETENTION, false,
+     "Has a model repeat texts and answer questions that it knows as a whole, in part, as the "
+     "memory "
+     "of a compressor, or not at all, and prints how much of them is left: nats per token, "
+     "ROUGE-L, "
+     "BLEU, F1, and F1 as a share of what it is after the whole context.",
+     "retention"},
     {"train evaluate", cli_run_train, "how well a model predicts text", "", 0, 0,
      CLI_TRAIN_EVALUATE, false,
      "Reads the documents that training left out with a model, and prints bits per byte and nats "

@@ -1,7 +1,7 @@
 # every verb explains itself, the same way three times, and no letter means two things
 "$PITH" --help >program
 "$PITH" help | cmp - program
-for verb in compress score rank encode generate probe inspect recover bench help; do
+for verb in compress score rank encode generate probe bank inspect recover bench help; do
     grep -q "^  $verb " program
     "$PITH" "$verb" --help >long
     "$PITH" "$verb" -h | cmp - long

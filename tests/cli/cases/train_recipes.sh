@@ -2,7 +2,7 @@
 "$PITH" train 2>listed && exit 1
 "$PITH" train --help | cmp - listed
 "$PITH" help train | cmp - listed
-for recipe in tokenizer base align cc distill gist evaluate; do
+for recipe in tokenizer base align cc distill gist 500x icae selfcp retention evaluate; do
     grep -q "^  $recipe " listed
     "$PITH" train "$recipe" --help >long
     "$PITH" help train "$recipe" | cmp - long
