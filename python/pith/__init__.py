@@ -24,7 +24,7 @@ from .lingua import PromptCompressor
 from .native import Compressor, Model, ModelInfo, Parameter, Tokenizer, parameters
 from .results import Part, Piece, Range, Result, Stats, TokenScore, Unit
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 __all__ = [
     "ArgumentError",

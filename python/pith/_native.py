@@ -1,6 +1,6 @@
 """The shared library: finding it, its structures and functions, and who releases what.
 
-Structures and prototypes are those of ``pith.h``, 0.4. ctypes lets go of the interpreter's lock
+Structures and prototypes are those of ``pith.h``, 0.5. ctypes lets go of the interpreter's lock
 during every call.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator, Optional
 
 from .errors import CLASSES, Error, TextError
 
-VERSION = "0.4"
+VERSION = "0.5"
 SONAME = "libpith.so." + VERSION
 NO_SIZE = ctypes.c_size_t(-1).value  # SIZE_MAX: "none" in several fields
 E_ARGUMENT = 1

@@ -22,7 +22,7 @@ mkdir "$work/consumer"
 cat >"$work/consumer/CMakeLists.txt" <<EOF
 cmake_minimum_required(VERSION 3.25)
 project(consumer LANGUAGES C)
-find_package(pith 0.4 REQUIRED)
+find_package(pith 0.5 REQUIRED)
 add_executable(with-cmake "$source/examples/compress.c")
 target_link_libraries(with-cmake PRIVATE pith::pith)
 EOF

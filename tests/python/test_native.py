@@ -30,7 +30,7 @@ class Library(unittest.TestCase):
             shutil.copytree(ROOT / "python" / "pith", root / "python" / "pith")
             shutil.rmtree(root / "python" / "pith" / "_lib", ignore_errors=True)
             header = root / "include" / "pith" / "pith.h"
-            library = root / "build" / "release" / "lib" / "libpith.so.0.4"
+            library = root / "build" / "release" / "lib" / "libpith.so.0.5"
             for target, source in (
                 (header, ROOT / "include" / "pith" / "pith.h"),
                 (library, os.environ["PITH_LIBRARY"]),

@@ -91,23 +91,23 @@ class Wheel(unittest.TestCase):
     def test_with_the_library(self):
         library = self.folder / "python" / "pith" / "_lib"
         library.mkdir()
-        shutil.copy(self.library, library / "libpith.so.0.4")
+        shutil.copy(self.library, library / "libpith.so.0.5")
         wheel = self.build_and_install()
-        self.assertRegex(wheel.name, r"^pith-0\.4\.\d+-py3-none-linux_\w+\.whl$")
+        self.assertRegex(wheel.name, r"^pith-0\.5\.\d+-py3-none-linux_\w+\.whl$")
         names = zipfile.ZipFile(wheel).namelist()
-        self.assertIn("pith/_lib/libpith.so.0.4", names)
+        self.assertIn("pith/_lib/libpith.so.0.5", names)
         self.assertIn("pith/py.typed", names)
         loaded = Path(self.use())
-        self.assertEqual(loaded, self.folder / "target" / "pith" / "_lib" / "libpith.so.0.4")
+        self.assertEqual(loaded, self.folder / "target" / "pith" / "_lib" / "libpith.so.0.5")
 
     def test_without_the_library(self):
         wheel = self.build_and_install()
-        self.assertRegex(wheel.name, r"^pith-0\.4\.\d+-py3-none-any\.whl$")
+        self.assertRegex(wheel.name, r"^pith-0\.5\.\d+-py3-none-any\.whl$")
         self.assertEqual(self.use(PITH_LIBRARY=self.library), self.library)
         folder = self.folder / "system"
         folder.mkdir()
-        shutil.copy(self.library, folder / "libpith.so.0.4")
-        self.assertEqual(self.use(LD_LIBRARY_PATH=str(folder)), "libpith.so.0.4")
+        shutil.copy(self.library, folder / "libpith.so.0.5")
+        self.assertEqual(self.use(LD_LIBRARY_PATH=str(folder)), "libpith.so.0.5")
 
     def test_a_missing_library_is_named(self):
         wheel = self.build_and_install()
