@@ -30,7 +30,7 @@ PASSAGE = 430  # bytes: about 96 tokens of the built-in model
 ASKED = 5  # words of a question, and of an answer
 LEARN = 60000  # passages to learn from
 JUDGE = 400  # and to be judged by
-FORMAT = "Quote: {question} {answer}"
+FORMAT = "\nQuote: {question} {answer}"  # as the compressors were trained
 END = "<|endoftext|>"
 
 
@@ -79,17 +79,6 @@ def recall_questions(pools, count, rng):
     return out
 
 
-def squad_questions(data):
-    out = []
-    for line in lzma.open(data / "eval/squad-xquad-en.jsonl.xz", "rt", encoding="utf-8"):
-        row = json.loads(line)
-        for qa in row["qas"]:
-            answer = qa["answers"][0]
-            answer = answer["text"] if isinstance(answer, dict) else answer
-            out.append({"context": row["context"], "question": qa["question"], "answer": answer})
-    return out
-
-
 def write_lines(path, rows):
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -128,7 +117,6 @@ def prepare(options):
                       if d.strip() not in left_out])
     write_lines(options.out / "judge.jsonl", recall_questions(judge, JUDGE, rng))
     write_lines(options.out / "learn.jsonl", recall_questions(learn, LEARN, rng))
-    write_lines(options.out / "squad.jsonl", squad_questions(options.data))
 
 
 # ---- measuring -----------------------------------------------------------------------------------
@@ -158,7 +146,7 @@ def shortened(rows, method, slots, options):
 def retention(options, questions, name, *arguments):
     path = options.out / f"retention-{name}.json"
     if not path.exists():
-        pith(["train", "retention", "--model", options.model, "--template", "\n" + FORMAT,
+        pith(["train", "retention", "--model", options.model, "--template", FORMAT,
               "--questions", questions, "--held-out-every", 0, "--texts", options.texts,
               "--length", LENGTH, "--max-tokens", 24, "--output", path,
               *(x for k in options.slots for x in ("--slots", k)), *arguments], options.pith)
@@ -267,7 +255,7 @@ def draw(rows, options):
         y = at_y(nll)
         out.append(f'<line class="axis" stroke-dasharray="4 3" x1="{left}" x2="{width - right}" '
                    f'y1="{y:.1f}" y2="{y:.1f}"/>')
-        names.append((y + 4, width - right + 8, f"{way} text" if way == "full" else "no memory"))
+        names.append((y + 4, f"{way} text" if way == "full" else "no memory", "#888888"))
     for name, points in lines.items():
         colour = COLOURS[name]
         places = [(at_x[r["slots"]], at_y(r["nll"]), r) for r in points if r["slots"] in at_x]
@@ -279,11 +267,12 @@ def draw(rows, options):
             out.append(f'<line class="bar" stroke="{colour}" x1="{x:.1f}" x2="{x:.1f}" '
                        f'y1="{at_y(r["nll"] - e):.1f}" y2="{at_y(r["nll"] + e):.1f}"/>'
                        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
-        names.append((places[-1][1] + 4, width - right + 8, name))
+        names.append((places[-1][1] + 4, name, colour))
     below = 0.0
-    for y, x, name in sorted(names):  # names keep apart
-        below = max(y, below + 14)
-        out.append(f'<text x="{x:.1f}" y="{below:.1f}">{name}</text>')
+    for y, name, colour in sorted(names):  # names keep apart
+        below = max(y, below + 15)
+        out.append(f'<circle cx="{width - right + 10}" cy="{below - 4:.1f}" r="4" fill="{colour}"/>'
+                   f'<text x="{width - right + 20}" y="{below:.1f}">{name}</text>')
     return "\n".join([*out, "</svg>\n"])
 
 
