@@ -308,7 +308,11 @@ static const pith__param rows[] = {
      ROW(window, COMPRESS)},
     {{"layout", 0, PITH_PARAM_ENUM, 0, 0, "uniform", "uniform|end", "", "0.5", "training",
       "Positions of the slots: spread over those of the text, or behind it."},
-     ROW(layout, COMPRESS)},
+     ROW(layout, ENCODERS)},
+    {{"layout", 0, PITH_PARAM_ENUM, 0, 0, "end", "uniform|end", "", "0.5", "training",
+      "Positions of the slots: spread over those of the text, or behind it, where a model that is "
+      "not changed expects what comes next."},
+     ROW(layout, SELFCP)},
     {{"position-mode", 0, PITH_PARAM_ENUM, 0, 0, "continue", "continue|release", "", "0.5",
       "training",
       "Where reading goes on behind the memory: where it would behind the text, or, as in the "

@@ -308,7 +308,14 @@ static pith_status load_fingerprint(loading *l, const char *expected, pith_error
         return fail_corrupt(l, "the fingerprint is no text of up to 64 characters", err);
     }
     memcpy(l->state.fingerprint, found.data, found.size);
-    return expected[0] == '\0' ? PITH_OK : expect_text(l, KEY("fingerprint"), expected, err);
+    if (expected[0] == '\0' || pith__gguf_string_equal(found, expected)) {
+        return PITH_OK;
+    }
+    char label[LABEL_BYTES];
+    return pith__fail(err, PITH_E_MISMATCH,
+                      "the checkpoint is of another run: other data or settings (fingerprint %s, "
+                      "this run's is %s); without resume a new run begins",
+                      pith__gguf_printable(found, label, sizeof label), expected);
 }
 
 static pith_status load_state(loading *l, const char *fingerprint, pith_error *err)

@@ -60,9 +60,9 @@ static inline void sources_write(const sources *s, size_t kind, size_t source, u
     }
 }
 
-/* ---- texts ---------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
-/* What several sources have written, a stretch each, and how the one that is asked about goes on. */
+/* What several sources have written, a stretch each, and how the one asked about goes on. */
 typedef struct source_text {
     size_t stretches;
     size_t kind[SOURCES_KINDS];
@@ -103,7 +103,7 @@ static inline void source_text_draw(source_text *t, const sources *s, size_t str
     source_text_ask(t, s, random);
 }
 
-/* ---- the model that reads ------------------------------------------------------------------- */
+/* ---- the model that reads -------------------------------------------------------------------- */
 
 static inline size_t sources_add_ids(batch *b, const uint32_t *ids, size_t count, size_t position,
                                      size_t first)
@@ -139,8 +139,8 @@ static inline size_t sources_add_context(batch *b, const source_text *t, size_t 
 }
 
 /*
- * The first `count` symbols of the answer. What was added last wants the first one, with a weight of
- * its own: later ones follow from those before them too.
+ * The first `count` symbols of the answer. What was added last wants the first one, with a weight
+ * of its own: later ones follow from those before them too.
  */
 static inline size_t sources_add_answer(batch *b, const source_text *t, size_t count,
                                         double first_weight, size_t position, size_t first)

@@ -334,7 +334,7 @@ static void compressors_have_modes(void **state)
                  {"icae", "layout", "end", "uniform"},
                  {"icae", "lora-rank", "128", "64"},
                  {"icae", "continuation", "0.5", "0.5"},
-                 {"selfcp", "layout", "end", "uniform"},
+                 {"selfcp", "layout", "end", "end"},
                  {"selfcp", "lr", "5e-05", "0.001"},
                  {"selfcp", "beta2", "0.999", "0.95"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
