@@ -175,7 +175,7 @@ PITH_NODISCARD pith_status pith__gist_encode(const pith__model *model, unsigned 
                                              uint32_t slots, const pith_allocator *mem,
                                              pith__capsule **out, pith_error *err);
 
-/* ---- compressors (compressor.c, compressor_file.c, compress.c) -------------------------------------- */
+/* ---- compressors (compressor.c, compressor_file.c, compress.c, mean.c) ------------------------ */
 
 /* What was trained to put any text into slots, for one frozen model. */
 typedef enum pith__compressor_method {
