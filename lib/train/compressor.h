@@ -59,8 +59,8 @@ typedef struct pith__exercise_form {
     bool conditional;
     pith__strategy strategy;
     uint32_t fold; /* a power of two: so many times fewer slots than there could be */
-    bool
-        compares; /* only what every condition predicts from something that it has read is a target */
+    /* only what every condition predicts from something that it has read is a target */
+    bool compares;
 } pith__exercise_form;
 
 /*

@@ -31,9 +31,9 @@ typedef struct pith__pair_file {
 typedef struct pith__pair_member {
     const char *key;
     bool optional; /* may be missing, which is as if it were empty */
-    bool
-        decides; /* its text says whether a line is held out, so that lines that have the same are on
-                      the same side; of one member at most */
+    /* its text says whether a line is held out, so that lines that have the same are on the same
+     * side; of one member at most */
+    bool decides;
 } pith__pair_member;
 
 /*

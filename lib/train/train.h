@@ -619,30 +619,26 @@ typedef struct pith__selfcp_mix {
 } pith__selfcp_mix;
 
 typedef struct pith__compressor_settings {
-    pith__run_settings
-        run; /* as of recipe align, but `length`: tokens of text or context of a sample, at
-                               most; above the window there are several segments */
+    /* as of recipe align, but `length`: tokens of text or context of a sample, at most; above the
+     * window there are several segments */
+    pith__run_settings run;
     const char *model; /* path of the GGUF model, frozen; NULL: the one in `data` */
     const void *data;  /* (data_size) a GGUF file in memory, if there is no path */
     size_t data_size;
     pith__compressor_shape shape;
     pith__lora_settings lora; /* 500X, ICAE */
-    double
-        slot_deviation; /* of the first slot rows; 0: that of the model's embeddings (the release: 1) */
-    const char *start; /* compressor file to go on from, of the same shape; or NULL */
-    const pith__train_source
-        *sources; /* (n_sources) texts to give back or to go on from; may be none */
+    double slot_deviation;    /* of the first slot rows; 0: that of the model's embeddings */
+    const char *start;        /* compressor file to go on from, of the same shape; or NULL */
+    const pith__train_source *sources; /* texts to give back or to go on from; may be none */
     size_t n_sources;
     size_t shortest;     /* tokens of a text: drawn evenly from here to run.length */
-    double continuation; /* share of texts after whose memory the text goes on, instead of being
-                              repeated after BOS */
-    const char *const
-        *questions; /* (n_questions) paths of JSONL files with context, question, answer */
+    double continuation; /* share of texts that are gone on with, instead of being repeated */
+    const char *const *questions; /* (n_questions) JSONL files: context, question, answer */
     size_t n_questions;
     double question_share; /* of the samples, where there are texts and questions */
     const char *format;    /* PITH__QUESTION_FORMAT or another one: as pith__pair_format's text */
-    double conditional; /* SELFCP: share of the questions whose segments are read after what stands
-                           before {answer} */
+    /* SELFCP: share of the questions whose segments are read after what stands before {answer} */
+    double conditional;
     pith__selfcp_mix mix; /* SELFCP; all 0: linear alone */
     uint32_t held_out;    /* texts, and as many questions, to be judged by */
     double epochs;
@@ -662,8 +658,8 @@ typedef struct pith__compressor_settings {
  * (SELFCP: ratio, 2 ratio, 4 ratio, ... up to the text's length). A sample is a function of the seed
  * and its number. Steps 0: by epochs, of the questions or, without any, of the text, about.
  *
- * One document in run.held_out_every is held out, and one context with all its questions. Events EVALUATION give nats per token
- * of held-out texts of run.length tokens "repeat" and "continue", and of held-out questions, "answer",
+ * One document in run.held_out_every is held out, and one context with all its questions. Events
+ * EVALUATION give nats per token of held-out texts of run.length tokens "repeat" and "continue", and of held-out questions, "answer",
  * all of the text in memory; of each with the memory of another text (" shuffled") and with none
  * (" none"); if elastic, with a quarter of the slots and with one (" 4", " 1"; SELFCP: " by RATIO"); of
  * SELFCP's strategies (" former", ...), also without the compressed half (" former none"). They are over
@@ -714,8 +710,8 @@ typedef struct pith__retained {
     double nll, nll_error;         /* nats per token of the text, or from the answer to the end */
     double rouge_l, rouge_l_error; /* F, words without stemming; NaN: nothing was written */
     double bleu, bleu_error;
-    double exact,
-        exact_error; /* REPEAT: share of tokens right before the first mistake; ANSWER: exact match */
+    /* REPEAT: share of the tokens before the first mistake; ANSWER: exact match */
+    double exact, exact_error;
     double f1, f1_error; /* ANSWER */
 } pith__retained;
 
