@@ -15,7 +15,7 @@ pith__memory_learner pith__training_compressor_learner(const pith__training_comp
                                                        uint64_t sample, float *gradient)
 {
     pith__memory_learner learner = {
-        .model = &job->model, .compressor = &job->compressor, .padding = job->exercises.end};
+        .model = &job->base.model, .compressor = &job->compressor, .padding = job->exercises.end};
     if (gradient != NULL) {
         learner.dropout_seed = pith__dropout_seed(job->run_settings.seed, sample);
         learner.sink = (pith__sink){job->learned.values, gradient, job->learned.count};
@@ -27,9 +27,10 @@ pith__memory_learner pith__training_compressor_learner(const pith__training_comp
 size_t pith__training_compressor_bytes(const pith__training_compressor *job, size_t samples)
 {
     const pith__exercise_rows *rows = &job->exercises.rows;
-    return pith__memory_bytes(
-        &job->model.config, samples * rows->encoder, samples * rows->decoder, samples * rows->slots,
-        job->run_settings.recompute && job->settings->shape.method != PITH__COMPRESSOR_500X);
+    return pith__memory_bytes(&job->base.model.config, samples * rows->encoder,
+                              samples * rows->decoder, samples * rows->slots,
+                              job->run_settings.recompute &&
+                                  job->settings->shape.method != PITH__COMPRESSOR_500X);
 }
 
 static pith_status fetch(void *user, uint64_t first, size_t count, pith_error *err)
@@ -74,27 +75,12 @@ static pith_status evaluate(void *user, pith_error *err)
 static pith_status open_model(pith__training_compressor *job, pith_error *err)
 {
     const pith__compressor_settings *s = job->settings;
-    if (s->model != NULL) {
-        PITH__TRY(pith__file_open(s->model, &job->file, err));
-    } else if (s->data != NULL) {
-        job->file = (pith__file){.data = s->data, .size = s->data_size};
-    } else {
-        return pith__fail(err, PITH_E_ARGUMENT, "a model is needed");
-    }
-    const pith__file *file = &job->file;
-    PITH__TRY(pith__gguf_parse(file->data, file->size, &job->mem, &job->gguf, err));
-    PITH__TRY(pith__tokenizer_from_gguf(&job->gguf, &job->mem, &job->tokenizer, err));
-    PITH__TRY(pith__model_load(&job->gguf, PITH_PRECISION_F32, &job->mem, &job->model, err));
-    pith__sha256_of(file->data, file->size, job->sha256);
-    if (pith__tokenizer_size(job->tokenizer) > job->model.config.vocabulary) {
-        return pith__fail(err, PITH_E_CORRUPT, "the tokenizer has %u tokens, the model %u",
-                          pith__tokenizer_size(job->tokenizer), job->model.config.vocabulary);
-    }
-    if (s->shape.pads && pith__tokenizer_eos(job->tokenizer) == PITH__TOKEN_NONE) {
+    PITH__TRY(pith__frozen_open(s->model, s->data, s->data_size, &job->mem, &job->base, err));
+    if (s->shape.pads && pith__tokenizer_eos(job->base.tokenizer) == PITH__TOKEN_NONE) {
         return pith__fail(err, PITH_E_UNSUPPORTED,
                           "texts are to be padded with EOS: the model names no such token");
     }
-    return pith__tokenizer_bos(job->tokenizer) != PITH__TOKEN_NONE
+    return pith__tokenizer_bos(job->base.tokenizer) != PITH__TOKEN_NONE
                ? PITH_OK
                : pith__fail(err, PITH_E_UNSUPPORTED, "the model names no BOS token");
 }
@@ -128,7 +114,7 @@ static void fingerprint(const pith__training_compressor *job, char *out, size_t 
         hash = pith__fingerprint_text(hash, s->format);
     }
     hash = pith__exercises_fingerprint(&job->exercises, hash);
-    hash = pith__fingerprint_text(hash, job->sha256);
+    hash = pith__fingerprint_text(hash, job->base.sha256);
     (void)snprintf(out, size, "%s-%016llx", pith__compressor_method_name(shape->method),
                    (unsigned long long)hash);
 }
@@ -159,11 +145,12 @@ static pith_status set_up(pith__training_compressor *job, pith_error *err)
     char hash[64];
     PITH__TRY(check(job, err));
     PITH__TRY(open_model(job, err));
-    PITH__TRY(pith__compressor_check(&s->shape, job->model.config.context, err));
-    PITH__TRY(pith__exercises_open(s, job->tokenizer, job->model.config.context, &job->mem,
-                                   &job->exercises, err));
+    PITH__TRY(pith__compressor_check(&s->shape, job->base.model.config.context, err));
+    PITH__TRY(pith__exercises_open(s, job->base.tokenizer, job->base.model.config.context,
+                                   &job->mem, &job->exercises, err));
     PITH__TRY(pith__tuned_run_settings(&s->run, s->epochs, pith__exercises_epoch(&job->exercises),
-                                       &lora, job->model.config.context, &job->run_settings, err));
+                                       &lora, job->base.model.config.context, &job->run_settings,
+                                       err));
     PITH__TRY(pith__training_compressor_start(job, err));
     fingerprint(job, hash, sizeof hash);
     PITH__TRY(pith__run_init(&job->run_settings, &job->learned, hash, &job->mem, &job->run, err));
@@ -195,12 +182,7 @@ static void deinit(pith__training_compressor *job)
     pith__compressor_deinit(&job->compressor);
     pith__weights_deinit(&job->learned);
     pith__exercises_close(&job->exercises);
-    pith__model_deinit(&job->model);
-    pith__tokenizer_free(job->tokenizer);
-    pith__gguf_deinit(&job->gguf);
-    if (job->settings->model != NULL) {
-        pith__file_close(&job->file);
-    }
+    pith__frozen_close(&job->base);
 }
 
 pith_status pith__train_compressor(const pith__compressor_settings *settings,

@@ -4,6 +4,7 @@
 #ifndef PITH_COMPRESSOR_H
 #define PITH_COMPRESSOR_H
 
+#include "train/frozen.h"
 #include "train/memory.h"
 #include "train/pairs.h"
 #include "train/passages.h"
@@ -166,11 +167,7 @@ typedef struct pith__training_compressor {
     const pith__compressor_settings *settings;
     pith_allocator mem;
     pith__run_settings run_settings; /* with steps filled in */
-    pith__file file;                 /* of the model; mapped if settings->model names it */
-    pith__gguf gguf;
-    pith__tokenizer *tokenizer;
-    pith__model model; /* F32, frozen */
-    char sha256[PITH__SHA256_SIZE];
+    pith__frozen base;
     pith__exercises exercises;
     pith__weights learned;
     float alpha;

@@ -27,14 +27,14 @@ static float *tensor(const pith__training_compressor *job, const char *name)
 static pith_status look_at_embeddings(pith__training_compressor *job, double *size, double *mean,
                                       pith_error *err)
 {
-    const pith__model_config *config = &job->model.config;
-    const uint32_t rows = pith__tokenizer_size(job->tokenizer);
+    const pith__model_config *config = &job->base.model.config;
+    const uint32_t rows = pith__tokenizer_size(job->base.tokenizer);
     float *row = NULL;
     double squares = 0.0;
     PITH__TRY(pith__arena_alloc(&job->batch, config->width, sizeof *row, &row, err));
     memset(mean, 0, config->width * sizeof *mean);
     for (uint32_t id = 0; id < rows; id++) {
-        PITH__TRY(pith__model_embedding(&job->model, id, row, err));
+        PITH__TRY(pith__model_embedding(&job->base.model, id, row, err));
         for (uint32_t i = 0; i < config->width; i++) {
             squares += (double)row[i] * (double)row[i];
             mean[i] += (double)row[i] / (double)rows;
@@ -50,7 +50,7 @@ static void start_slots(const pith__training_compressor *job, double size)
     const double deviation = s->slot_deviation > 0.0 ? s->slot_deviation : size;
     uint64_t state = pith__random(s->run.seed, STREAM_OF_SLOTS, 0);
     pith__fill_normal(tensor(job, PITH__COMPRESSOR_SLOTS),
-                      (size_t)s->shape.slots * job->model.config.width, deviation, &state);
+                      (size_t)s->shape.slots * job->base.model.config.width, deviation, &state);
 }
 
 /* Root mean square of hidden states after the final norm, about: that of its weights. */
@@ -65,8 +65,8 @@ static double hidden_size(const pith__model *model)
 
 static void start_connector(const pith__training_compressor *job, double size, const double *mean)
 {
-    const size_t d = job->model.config.width;
-    const double hidden = hidden_size(&job->model);
+    const size_t d = job->base.model.config.width;
+    const double hidden = hidden_size(&job->base.model);
     const bool has_norm = job->settings->shape.has_norm;
     const float diagonal = has_norm || hidden == 0.0 ? 1.0f : (float)(size / hidden);
     float *matrix = tensor(job, PITH__COMPRESSOR_MATRIX);
@@ -86,10 +86,11 @@ static pith_status start_anew(pith__training_compressor *job, pith_error *err)
     const pith__compressor_settings *s = job->settings;
     double size = 0.0;
     double *mean = NULL;
-    PITH__TRY(pith__compressor_layout(&s->shape, &job->model.config, s->lora.rank, s->lora.matrices,
-                                      &job->learned, err));
+    PITH__TRY(pith__compressor_layout(&s->shape, &job->base.model.config, s->lora.rank,
+                                      s->lora.matrices, &job->learned, err));
     PITH__TRY(pith__weights_allocate(&job->learned, err));
-    PITH__TRY(pith__arena_alloc(&job->batch, job->model.config.width, sizeof *mean, &mean, err));
+    PITH__TRY(
+        pith__arena_alloc(&job->batch, job->base.model.config.width, sizeof *mean, &mean, err));
     PITH__TRY(look_at_embeddings(job, &size, mean, err));
     job->alpha = (float)s->lora.alpha;
     if (s->shape.method == PITH__COMPRESSOR_SELFCP) {
@@ -149,8 +150,8 @@ static pith_status go_on(pith__training_compressor *job, pith_error *err)
     PITH__TRY(pith__file_open(job->settings->start, &file, err));
     pith_status status = pith__gguf_parse(file.data, file.size, &job->mem, &gguf, err);
     if (status == PITH_OK) {
-        status = pith__compressor_load(&gguf, &job->model.config, job->sha256, &job->learned,
-                                       &about, &record_size, err);
+        status = pith__compressor_load(&gguf, &job->base.model.config, job->base.sha256,
+                                       &job->learned, &about, &record_size, err);
     }
     if (status == PITH_OK) {
         status = check_shape(job, &about.shape, err);
@@ -165,6 +166,6 @@ pith_status pith__training_compressor_start(pith__training_compressor *job, pith
 {
     const pith__compressor_settings *s = job->settings;
     PITH__TRY(s->start == NULL ? start_anew(job, err) : go_on(job, err));
-    return pith__compressor_of(&s->shape, &job->model.config, &job->learned, job->alpha,
+    return pith__compressor_of(&s->shape, &job->base.model.config, &job->learned, job->alpha,
                                (float)s->lora.dropout, &job->mem, &job->compressor, err);
 }

@@ -117,12 +117,12 @@ static pith_status save(const pith__training_compressor *job, const char *record
                                     .alpha = job->alpha,
                                     .conditional = s->conditional > 0.0,
                                     .record = record};
-    memcpy(about.base_sha256, job->sha256, sizeof about.base_sha256);
+    memcpy(about.base_sha256, job->base.sha256, sizeof about.base_sha256);
     copy_name(s->name == NULL ? "" : s->name, about.name, sizeof about.name);
     if (s->n_questions > 0) { /* its length was checked */
         memcpy(about.format, s->format, strlen(s->format) + 1);
     }
-    PITH__TRY(pith__compressor_add(&about, &job->model.config, &job->learned, s->half, arena,
+    PITH__TRY(pith__compressor_add(&about, &job->base.model.config, &job->learned, s->half, arena,
                                    writer, err));
     return pith__gguf_writer_save(writer, s->output, err);
 }

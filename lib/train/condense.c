@@ -4,6 +4,7 @@
 #include "text/text.h"
 #include "train/distill.h"
 
+#include "train/frozen.h"
 #include "train/log.h"
 #include "train/run.h"
 
@@ -21,12 +22,8 @@ typedef struct condense {
     pith_allocator mem;
     pith__distill_settings distill; /* with everything filled in */
     pith__distill_report *report;
-    pith__file model_file;   /* the whole model; mapped if settings->model names it */
     pith__file context_file; /* mapped, if there is one */
-    pith__gguf gguf;
-    pith__tokenizer *tokenizer;
-    pith__model model;
-    char model_sha256[PITH__SHA256_SIZE];
+    pith__frozen base;
     const char *text; /* (text_size) the context */
     size_t text_size;
     pith__arena arena;
@@ -38,22 +35,7 @@ typedef struct condense {
 static pith_status open_model(condense *c, pith_error *err)
 {
     const pith__condense_settings *s = c->settings;
-    if (s->model != NULL) {
-        PITH__TRY(pith__file_open(s->model, &c->model_file, err));
-    } else if (s->data != NULL) {
-        c->model_file = (pith__file){.data = s->data, .size = s->data_size};
-    } else {
-        return pith__fail(err, PITH_E_ARGUMENT, "a model is needed");
-    }
-    const pith__file *file = &c->model_file;
-    PITH__TRY(pith__gguf_parse(file->data, file->size, &c->mem, &c->gguf, err));
-    PITH__TRY(pith__tokenizer_from_gguf(&c->gguf, &c->mem, &c->tokenizer, err));
-    PITH__TRY(pith__model_load(&c->gguf, PITH_PRECISION_F32, &c->mem, &c->model, err));
-    pith__sha256_of(file->data, file->size, c->model_sha256);
-    return pith__tokenizer_size(c->tokenizer) <= c->model.config.vocabulary
-               ? PITH_OK
-               : pith__fail(err, PITH_E_CORRUPT, "the tokenizer has %u tokens, the model %u",
-                            pith__tokenizer_size(c->tokenizer), c->model.config.vocabulary);
+    return pith__frozen_open(s->model, s->data, s->data_size, &c->mem, &c->base, err);
 }
 
 static pith_status read_text(condense *c, pith_error *err)
@@ -80,8 +62,8 @@ static pith_status tokenise(condense *c, pith_error *err)
     const pith_allocator mem = pith__arena_allocator(&c->arena);
     pith__tokens tokens = {0};
     uint32_t *ids = NULL;
-    PITH__TRY(
-        pith__tokenizer_encode(c->tokenizer, c->text, c->text_size, false, &mem, &tokens, err));
+    PITH__TRY(pith__tokenizer_encode(c->base.tokenizer, c->text, c->text_size, false, &mem, &tokens,
+                                     err));
     PITH__TRY(pith__arena_alloc(&c->arena, tokens.count, sizeof *ids, &ids, err));
     for (size_t i = 0; i < tokens.count; i++) {
         ids[i] = tokens.items[i].id;
@@ -119,8 +101,9 @@ static pith_status check_lengths(const condense *c, pith_error *err)
 {
     const pith__distill_settings *d = &c->distill;
     const bool soft = d->into == PITH__DISTILL_SOFT_PROMPT;
-    PITH__TRY(pith__distill_fits(&c->model, d->bos, "a context", d->n_context, d->run.length, err));
-    return pith__distill_fits(&c->model, d->bos, "a soft prompt", soft ? d->slots : 0,
+    PITH__TRY(
+        pith__distill_fits(&c->base.model, d->bos, "a context", d->n_context, d->run.length, err));
+    return pith__distill_fits(&c->base.model, d->bos, "a soft prompt", soft ? d->slots : 0,
                               d->run.length, err);
 }
 
@@ -131,7 +114,7 @@ static pith_status imagine(condense *c, size_t held_out, pith_error *err)
 {
     const pith__condense_settings *s = c->settings;
     pith__distill_settings *d = &c->distill;
-    const pith__imagine_settings settings = {.model = &c->model,
+    const pith__imagine_settings settings = {.model = &c->base.model,
                                              .threads = d->run.threads,
                                              .bos = d->bos,
                                              .context = d->context,
@@ -140,7 +123,7 @@ static pith_status imagine(condense *c, size_t held_out, pith_error *err)
                                              .length = d->run.length,
                                              .temperature = s->temperature,
                                              .seed = d->run.seed,
-                                             .end = pith__document_end(c->tokenizer),
+                                             .end = pith__document_end(c->base.tokenizer),
                                              .progress = s->progress,
                                              .progress_user = s->progress_user};
     pith__id_lists all;
@@ -158,7 +141,7 @@ static pith_status make_continuations(condense *c, pith_error *err)
     if (s->n_sources == 0) {
         return imagine(c, held_out, err);
     }
-    const pith__excerpts excerpts = {.tokenizer = c->tokenizer,
+    const pith__excerpts excerpts = {.tokenizer = c->base.tokenizer,
                                      .sources = s->sources,
                                      .n_sources = s->n_sources,
                                      .count = s->continuations,
@@ -235,20 +218,20 @@ static pith_status make_capsule(const condense *c, pith__capsule **out, pith_err
 {
     const pith__distill_settings *d = &c->distill;
     PITH__TRY(pith__capsule_new(PITH__CAPSULE_EMBEDDINGS, "cc", (uint32_t)d->slots, 0,
-                                c->model.config.width, &c->mem, out, err));
+                                c->base.model.config.width, &c->mem, out, err));
     pith__capsule *capsule = *out;
     const pith__weight *rows = pith__weights_find(&c->learned, "soft_prompt");
     if (rows == NULL) {
         return pith__fail(err, PITH_E_INTERNAL, "nothing was learned");
     }
     memcpy(capsule->embeddings, c->learned.values + rows->at,
-           d->slots * c->model.config.width * sizeof *capsule->embeddings);
+           d->slots * c->base.model.config.width * sizeof *capsule->embeddings);
     capsule->source_bytes = c->text_size;
     capsule->source_tokens = d->n_context;
     pith__sha256_of(c->text, c->text_size, capsule->source_sha256);
     capsule->bos = d->bos != PITH__NO_ID;
-    memcpy(capsule->binding.model, c->model_sha256, sizeof capsule->binding.model);
-    pith__tokenizer_sha256(c->tokenizer, capsule->binding.tokenizer);
+    memcpy(capsule->binding.model, c->base.sha256, sizeof capsule->binding.model);
+    pith__tokenizer_sha256(c->base.tokenizer, capsule->binding.tokenizer);
     return add_record(c, capsule, err);
 }
 
@@ -276,10 +259,11 @@ static pith_status write_adapter(const condense *c, pith_error *err)
         return PITH_OK;
     }
     pith__lora lora;
-    PITH__TRY(pith__lora_of(&c->model.config, &c->learned, (float)settings->alpha,
+    PITH__TRY(pith__lora_of(&c->base.model.config, &c->learned, (float)settings->alpha,
                             (float)settings->dropout, &c->mem, &lora, err));
-    const pith_status status = pith__lora_save(
-        &lora, &c->model.config, s->name == NULL ? "" : s->name, c->model_sha256, s->output, err);
+    const pith_status status =
+        pith__lora_save(&lora, &c->base.model.config, s->name == NULL ? "" : s->name,
+                        c->base.sha256, s->output, err);
     pith__lora_deinit(&lora);
     return status;
 }
@@ -295,11 +279,11 @@ static pith_status set_up(condense *c, bool wants_capsule, pith_error *err)
     PITH__TRY(open_model(c, err));
     PITH__TRY(read_text(c, err));
     PITH__TRY(tokenise(c, err));
-    d->model = &c->model;
-    d->bos = s->no_bos ? PITH__NO_ID : pith__tokenizer_bos(c->tokenizer);
+    d->model = &c->base.model;
+    d->bos = s->no_bos ? PITH__NO_ID : pith__tokenizer_bos(c->base.tokenizer);
     d->run.schedule.total = d->run.steps;
-    d->fingerprint = c->model_sha256;
-    PITH__TRY(pith__run_check(&d->run, c->model.config.context, err));
+    d->fingerprint = c->base.sha256;
+    PITH__TRY(pith__run_check(&d->run, c->base.model.config.context, err));
     PITH__TRY(check_lengths(c, err));
     return make_continuations(c, err);
 }
@@ -318,13 +302,8 @@ static void deinit(condense *c)
 {
     pith__weights_deinit(&c->learned);
     pith__arena_deinit(&c->arena);
-    pith__model_deinit(&c->model);
-    pith__tokenizer_free(c->tokenizer);
-    pith__gguf_deinit(&c->gguf);
+    pith__frozen_close(&c->base);
     pith__file_close(&c->context_file);
-    if (c->settings->model != NULL) {
-        pith__file_close(&c->model_file);
-    }
 }
 
 pith_status pith__train_condense(const pith__condense_settings *settings, const pith_allocator *mem,

@@ -230,24 +230,9 @@ static pith_status check(const pith__retention_settings *s, pith_error *err)
 static pith_status open_model(pith__retention *r, pith_error *err)
 {
     const pith__retention_settings *s = r->settings;
-    if (s->model != NULL) {
-        PITH__TRY(pith__file_open(s->model, &r->model_file, err));
-    } else if (s->data != NULL) {
-        r->model_file = (pith__file){.data = s->data, .size = s->data_size};
-    } else {
-        return pith__fail(err, PITH_E_ARGUMENT, "a model is needed");
-    }
-    const pith__file *file = &r->model_file;
-    PITH__TRY(pith__gguf_parse(file->data, file->size, &r->mem, &r->gguf, err));
-    PITH__TRY(pith__tokenizer_from_gguf(&r->gguf, &r->mem, &r->tokenizer, err));
-    PITH__TRY(pith__model_load(&r->gguf, PITH_PRECISION_F32, &r->mem, &r->model, err));
-    pith__sha256_of(file->data, file->size, r->model_sha256);
-    r->bos = pith__tokenizer_bos(r->tokenizer);
-    r->end = pith__document_end(r->tokenizer);
-    if (pith__tokenizer_size(r->tokenizer) > r->model.config.vocabulary) {
-        return pith__fail(err, PITH_E_CORRUPT, "the tokenizer has %u tokens, the model %u",
-                          pith__tokenizer_size(r->tokenizer), r->model.config.vocabulary);
-    }
+    PITH__TRY(pith__frozen_open(s->model, s->data, s->data_size, &r->mem, &r->base, err));
+    r->bos = pith__tokenizer_bos(r->base.tokenizer);
+    r->end = pith__document_end(r->base.tokenizer);
     return r->bos != PITH__TOKEN_NONE
                ? PITH_OK
                : pith__fail(err, PITH_E_ARGUMENT,
@@ -343,8 +328,8 @@ static pith_status run(pith__retention *r, pith__retention_settings *settings, p
     PITH__TRY(open_model(r, err));
     PITH__TRY(open_compressors(r, err));
     PITH__TRY(find_format(r, &settings->format, err));
-    PITH__TRY(pith__retention_read(r->settings, r->tokenizer, r->model.config.context, &r->arena,
-                                   &r->lists, &r->n_lists, err));
+    PITH__TRY(pith__retention_read(r->settings, r->base.tokenizer, r->base.model.config.context,
+                                   &r->arena, &r->lists, &r->n_lists, err));
     PITH__TRY(check_compressors(r, err));
     for (size_t i = 0; i < r->n_lists; i++) {
         for (int way = 0; way < PITH__WAYS; way++) {
@@ -371,12 +356,7 @@ pith_status pith__train_retention(const pith__retention_settings *settings,
         pith__retention_close_compressor(&r.compressors[i]);
     }
     pith__arena_deinit(&r.arena);
-    pith__model_deinit(&r.model);
-    pith__tokenizer_free(r.tokenizer);
-    pith__gguf_deinit(&r.gguf);
-    if (settings->model != NULL) {
-        pith__file_close(&r.model_file);
-    }
+    pith__frozen_close(&r.base);
     if (status == PITH_OK) {
         *rows = r.rows;
         *count = r.n_rows;

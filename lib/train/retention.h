@@ -5,6 +5,7 @@
 #ifndef PITH_RETENTION_H
 #define PITH_RETENTION_H
 
+#include "train/frozen.h"
 #include "train/pairs.h"
 #include "train/run.h"
 
@@ -125,11 +126,7 @@ typedef struct pith__retention_compressor {
 typedef struct pith__retention {
     const pith__retention_settings *settings;
     pith_allocator mem;
-    pith__file model_file; /* mapped if settings->model names it */
-    pith__gguf gguf;
-    pith__tokenizer *tokenizer;
-    pith__model model;
-    char model_sha256[PITH__SHA256_SIZE];
+    pith__frozen base;
     uint32_t bos, end;                       /* what begins and what ends a text */
     pith__retention_compressor *compressors; /* (n_compressors) open ones */
     size_t n_compressors;

@@ -32,7 +32,7 @@ static bool take_token(void *user, const pith__written *token)
     if (pith__buf_append(&w->text, token->bytes, token->size, &w->trouble) != PITH_OK) {
         return false;
     }
-    return token->id != end || end == pith__tokenizer_eos(w->retention->tokenizer);
+    return token->id != end || end == pith__tokenizer_eos(w->retention->base.tokenizer);
 }
 
 static pith_status write_on(writer *w, pith__reader *reader, bool one_line, pith_error *err)
@@ -47,8 +47,8 @@ static pith_status write_on(writer *w, pith__reader *reader, bool one_line, pith
                                               .written_user = w};
     pith__stop_reason reason = PITH__STOP_LENGTH;
     size_t count = 0;
-    const pith_status status =
-        pith__generate(reader, NULL, 0, r->tokenizer, &settings, &r->mem, &reason, &count, err);
+    const pith_status status = pith__generate(reader, NULL, 0, r->base.tokenizer, &settings,
+                                              &r->mem, &reason, &count, err);
     if (w->trouble.status != PITH_OK) {
         return pith__fail(err, w->trouble.status, "%s", w->trouble.message);
     }
@@ -212,7 +212,7 @@ static pith_status measure(const pith__retention_case *c, const pith__retention_
     const pith__wording *words = &memory->words;
     const bool copied = is_copied(c);
     pith__reader reader = {0};
-    PITH__TRY(pith__reader_init(&reader, &r->model, 1, &r->mem, err));
+    PITH__TRY(pith__reader_init(&reader, &r->base.model, 1, &r->mem, err));
     pith_status status = pith__retention_recall(r, memory, &reader, err);
     if (status == PITH_OK) {
         status = judge(c, text, writes && !copied, &reader, arena, out, err);

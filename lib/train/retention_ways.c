@@ -11,18 +11,18 @@ static pith_status load_adapted(pith__retention *r, pith__retention_compressor *
 {
     pith__adapter adapter;
     PITH__TRY(pith__adapter_open_compressor(&c->gguf, &r->mem, &adapter, err));
-    const pith_status status =
-        pith__model_load_adapted(&r->gguf, &adapter, PITH_PRECISION_F32, &r->mem, &c->adapted, err);
+    const pith_status status = pith__model_load_adapted(&r->base.gguf, &adapter, PITH_PRECISION_F32,
+                                                        &r->mem, &c->adapted, err);
     pith__adapter_close(&adapter);
     return status;
 }
 
 static pith_status load(pith__retention *r, pith__retention_compressor *c, pith_error *err)
 {
-    const pith__model_config *config = &r->model.config;
+    const pith__model_config *config = &r->base.model.config;
     size_t record_size = 0;
     PITH__TRY(pith__gguf_parse(c->file.data, c->file.size, &r->mem, &c->gguf, err));
-    PITH__TRY(pith__compressor_load(&c->gguf, config, r->model_sha256, &c->weights, &c->about,
+    PITH__TRY(pith__compressor_load(&c->gguf, config, r->base.sha256, &c->weights, &c->about,
                                     &record_size, err));
     PITH__TRY(pith__compressor_of(&c->about.shape, config, &c->weights, c->about.alpha, 0.0f,
                                   &r->mem, &c->compressor, err));
@@ -133,7 +133,7 @@ static pith_status compress(const pith__retention_case *c, const pith__retention
     const bool adapted = compressor->compressor.lora.rank > 0;
     const pith__compress_input input = {
         .compressor = &compressor->compressor,
-        .encoder = adapted ? &compressor->adapted : &r->model,
+        .encoder = adapted ? &compressor->adapted : &r->base.model,
         .threads = 1,
         .query = own->prompt,
         .n_query = asks ? own->n_prompt : 0,
@@ -148,8 +148,8 @@ static pith_status average(const pith__retention_case *c, pith__pool pool,
                            const pith__wording *words, pith__capsule **out, pith_error *err)
 {
     const pith__retention *r = c->retention;
-    return pith__compress_mean(&r->model, 1, pool, r->bos, words->ids, words->count, slots_of(c),
-                               &r->mem, out, err);
+    return pith__compress_mean(&r->base.model, 1, pool, r->bos, words->ids, words->count,
+                               slots_of(c), &r->mem, out, err);
 }
 
 pith_status pith__retention_remember(const pith__retention_case *c, size_t i,

@@ -36,12 +36,6 @@ static inline void compressing_open(compressing *c, trainable *base,
                                     uint64_t seed)
 {
     const pith__model_config *config = &base->model.config;
-    const pith__optimizer_settings settings = {.kind = PITH__OPTIMIZER_ADAMW,
-                                               .rate = rate,
-                                               .beta1 = 0.9,
-                                               .beta2 = 0.99,
-                                               .eps = 1e-8,
-                                               .clip = 1.0};
     pith_error err = {0};
     *c = (compressing){.base = base};
     pith__weights_init(&c->weights, mem);
@@ -56,7 +50,7 @@ static inline void compressing_open(compressing *c, trainable *base,
               err);
     c->gradients = calloc(c->weights.count, sizeof *c->gradients);
     assert_non_null(c->gradients);
-    assert_ok(pith__optimizer_init(&settings, &c->weights, &c->optimizer, &err), err);
+    learner_optimizer(&c->weights, rate, &c->optimizer);
 }
 
 static inline void compressing_close(compressing *c)

@@ -85,7 +85,7 @@ static inline void learner_copy(trainable *t, const trainable *from)
     trainable_copy(t, &from->model, false, 1);
 }
 
-static inline void learner_optimizer(trainable *t, double rate, pith__optimizer *out)
+static inline void learner_optimizer(pith__weights *weights, double rate, pith__optimizer *out)
 {
     const pith__optimizer_settings settings = {.kind = PITH__OPTIMIZER_ADAMW,
                                                .rate = rate,
@@ -94,7 +94,7 @@ static inline void learner_optimizer(trainable *t, double rate, pith__optimizer 
                                                .eps = 1e-8,
                                                .clip = 1.0};
     pith_error err = {0};
-    assert_ok(pith__optimizer_init(&settings, &t->weights, out, &err), err);
+    assert_ok(pith__optimizer_init(&settings, weights, out, &err), err);
 }
 
 /* ---- batches -------------------------------------------------------------------------------- */

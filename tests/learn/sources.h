@@ -182,7 +182,7 @@ static inline void sources_base(trainable *t, const sources *s, uint64_t steps, 
     pith__optimizer optimizer;
     batch *b = batch_new();
     learner_open(t, seed);
-    learner_optimizer(t, 4e-3, &optimizer);
+    learner_optimizer(&t->weights, 4e-3, &optimizer);
     for (uint64_t step = 0; step < steps; step++) {
         batch_clear(b);
         for (size_t i = 0; i < 32; i++) {

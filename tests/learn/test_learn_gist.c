@@ -186,7 +186,7 @@ static size_t learn(trainable *t, pith__gist_condition condition, size_t most, u
     size_t steps = 0;
     bool done = false;
     start_gist_row(t);
-    learner_optimizer(t, 1.5e-3, &l.optimizer);
+    learner_optimizer(&t->weights, 1.5e-3, &l.optimizer);
     while (steps < most && !done) {
         learn_one(&l, steps < 30 ? (double)(steps + 1) / 30.0 : 1.0);
         steps++;

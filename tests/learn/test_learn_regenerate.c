@@ -96,7 +96,7 @@ static void learn_to_copy(trainable *t, uint64_t seed)
     pith__optimizer optimizer;
     batch *b = batch_new();
     learner_open(t, seed);
-    learner_optimizer(t, 2e-3, &optimizer);
+    learner_optimizer(&t->weights, 2e-3, &optimizer);
     for (uint64_t step = 1; step <= BASE_STEPS; step++) {
         batch_clear(b);
         for (size_t i = 0; i < TEXTS; i++) {

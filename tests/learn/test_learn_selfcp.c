@@ -245,17 +245,11 @@ static void learn(const trainable *base, const sources *s, learned *l, uint64_t 
 {
     const pith__schedule schedule = {
         .kind = PITH__SCHEDULE_WSD, .warm_up = 30, .total = STEPS, .decay = STEPS / 2};
-    const pith__optimizer_settings settings = {.kind = PITH__OPTIMIZER_ADAMW,
-                                               .rate = 1e-2,
-                                               .beta1 = 0.9,
-                                               .beta2 = 0.99,
-                                               .eps = 1e-8,
-                                               .clip = 1.0};
     static lesson lessons[TEXTS];
     uint64_t random = seed * 1000 + 1;
     pith__optimizer optimizer;
     pith_error err = {0};
-    assert_ok(pith__optimizer_init(&settings, &l->weights, &optimizer, &err), err);
+    learner_optimizer(&l->weights, 1e-2, &optimizer);
     for (uint64_t step = 0; step < STEPS; step++) {
         double norm = 0.0;
         for (size_t i = 0; i < TEXTS; i++) {
